@@ -100,6 +100,22 @@ const (
 	Probe Code = "PROBE"
 )
 
+// Reasons that an endpoint finds by itself; they are never on the wire.
+const (
+	// LinkLost: the connection to the relay ended.
+	LinkLost Code = "LINK_LOST"
+	// PeerSilent: nothing came from the peer for the session's lifetime.
+	PeerSilent Code = "PEER_SILENT"
+	// HandshakeTimeout: the peer did not answer the handshake in time.
+	HandshakeTimeout Code = "HANDSHAKE_TIMEOUT"
+	// HandshakeFailed: the peer's handshake does not verify: it does not hold the pinned key, or the PSK differs.
+	HandshakeFailed Code = "HANDSHAKE_FAILED"
+	// MessageTooLarge: a message is longer than max-message.
+	MessageTooLarge Code = "MESSAGE_TOO_LARGE"
+	// Closed: this side closed it before.
+	Closed Code = "CLOSED"
+)
+
 // Scope says what a reason ends.
 type Scope uint8
 
@@ -167,6 +183,13 @@ var table = map[Code]Info{
 	SequenceReplay:  {codes.OK, 0, ScopeStatus, false, "a sequence came again"},
 	SequenceGap:     {codes.OK, 0, ScopeStatus, false, "a sequence is missing; go on from expected_sequence"},
 	Probe:           {codes.OK, 0, ScopeStatus, false, "answer with a heartbeat"},
+
+	LinkLost:         {codes.OK, 0, ScopeStream, true, "the connection to the relay ended"},
+	PeerSilent:       {codes.OK, 0, ScopeSession, true, "nothing came from the peer for too long"},
+	HandshakeTimeout: {codes.OK, 0, ScopeSession, true, "the peer did not answer the handshake in time"},
+	HandshakeFailed:  {codes.OK, 0, ScopeSession, false, "the peer's handshake does not verify: pair again"},
+	MessageTooLarge:  {codes.OK, 0, ScopeSession, false, "the message is longer than the limit"},
+	Closed:           {codes.OK, 0, ScopeEither, false, "it was closed here before"},
 }
 
 // Lookup returns the row of a code and whether there is one.

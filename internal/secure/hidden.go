@@ -1,0 +1,28 @@
+package secure
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+// hidden is embedded in what holds secrets beside no public part worth showing: formatted, logged or marshalled it says
+// only that something is hidden. Its methods have value receivers, so that a copy hides as well as a pointer does.
+type hidden struct{}
+
+const hiddenText = "[hidden]"
+
+// Format implements [fmt.Formatter] for every verb; it shows nothing.
+func (hidden) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, hiddenText) }
+
+// String implements [fmt.Stringer] for who calls it directly; it shows nothing.
+func (hidden) String() string { return hiddenText }
+
+// GoString implements [fmt.GoStringer]; it shows nothing.
+func (hidden) GoString() string { return hiddenText }
+
+// LogValue implements [slog.LogValuer]; it shows nothing.
+func (hidden) LogValue() slog.Value { return slog.StringValue(hiddenText) }
+
+// MarshalText implements [encoding.TextMarshaler], which encoding/json asks too; it shows nothing.
+func (hidden) MarshalText() ([]byte, error) { return []byte(hiddenText), nil }
