@@ -1,0 +1,131 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/getviewport/relay/client/identity"
+)
+
+// TokenSource returns a relay token (a JWT of the platform) that is valid now. It is asked before each connection, so it
+// may refresh; it must return when ctx ends. Tokens are never logged.
+type TokenSource func(ctx context.Context) (string, error)
+
+// StaticToken is a TokenSource that always returns the same token.
+func StaticToken(token string) TokenSource {
+	return func(context.Context) (string, error) { return token, nil }
+}
+
+// Config says where the relay is and as whom to connect. It is the same for daemons and clients.
+type Config struct {
+	// Relay is the relay's address: https://host[:port] (TLS), http://host[:port] (plain), or host:port, which is plain
+	// on a loopback address and TLS anywhere else.
+	Relay string
+	// Workspace and Target name the runtime: 1 to 128 bytes of [A-Za-z0-9._:-]. The token must be for both.
+	Workspace, Target string
+	// Token gives the bearer token.
+	Token TokenSource
+	// TLS, if set, replaces the system's settings for a TLS relay (roots, client certificate). It is cloned.
+	TLS *tls.Config
+	// Version is what operators see of this software, such as "acme-daemon 1.2"; at most 64 bytes.
+	Version string
+	// Window is the receive window of a session in bytes; 0: what the relay announces. The smaller of both counts.
+	Window int
+	// SessionLifetime is how long a session may be without a word of its peer before it ends with an error; 0: 10
+	// minutes. At most one hour.
+	SessionLifetime time.Duration
+	// RequirePSK refuses Noise IK: set it where the workspace's policy is crypto_pairing. It is this endpoint's own word,
+	// whatever relay and platform say.
+	RequirePSK bool
+	// Log gets what an operator of this process may want to know (links lost and made; never keys, tokens or
+	// plaintext); nil: nothing.
+	Log *slog.Logger
+}
+
+const (
+	maxLifetime     = time.Hour
+	defaultLifetime = 10 * time.Minute
+)
+
+// check fills in defaults and returns an error for what cannot work.
+func (c *Config) check() error {
+	for _, f := range []struct{ name, value string }{{"Workspace", c.Workspace}, {"Target", c.Target}} {
+		if !identity.ValidName(f.value) {
+			return fmt.Errorf("client: Config.%s: %q is not 1 to 128 bytes of [A-Za-z0-9._:-]", f.name, f.value)
+		}
+	}
+	if c.Token == nil {
+		return fmt.Errorf("client: Config.Token is not set; StaticToken makes a source of one token")
+	}
+	if len(c.Version) > 64 {
+		return fmt.Errorf("client: Config.Version is %d bytes long, at most 64 fit", len(c.Version))
+	}
+	if c.SessionLifetime == 0 {
+		c.SessionLifetime = defaultLifetime
+	}
+	if c.SessionLifetime < 0 || c.SessionLifetime > maxLifetime {
+		return fmt.Errorf("client: Config.SessionLifetime is %v, at most %v", c.SessionLifetime, maxLifetime)
+	}
+	if c.Window < 0 || c.Window > 16<<20 || c.Window > 0 && c.Window < 128<<10 {
+		return fmt.Errorf("client: Config.Window is %d bytes, 131072 to 16777216 (or 0)", c.Window)
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+// endpoint returns what gRPC dials for c.Relay, and how.
+func (c *Config) endpoint() (address string, creds credentials.TransportCredentials, err error) {
+	address, secure, err := parseRelay(c.Relay)
+	if err != nil {
+		return "", nil, err
+	}
+	if !secure {
+		return address, insecure.NewCredentials(), nil
+	}
+	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12}
+	if c.TLS != nil {
+		tlsConfig = c.TLS.Clone()
+	}
+	return address, credentials.NewTLS(tlsConfig), nil
+}
+
+func parseRelay(relay string) (address string, secure bool, err error) {
+	fail := func(why string) (string, bool, error) {
+		return "", false, fmt.Errorf("client: Config.Relay: %q %s; give https://host[:port], http://host[:port] or host:port",
+			relay, why)
+	}
+	if host, port, err := net.SplitHostPort(relay); err == nil && port != "" {
+		ip := net.ParseIP(host)
+		loopback := host == "localhost" || ip != nil && ip.IsLoopback()
+		return net.JoinHostPort(host, port), !loopback, nil
+	}
+	u, err := url.Parse(relay)
+	switch {
+	case err != nil || u.Host == "":
+		return fail("is no address")
+	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.User != nil || u.Fragment != "":
+		return fail("has more than a host and a port")
+	case u.Scheme == "https":
+		return withPort(u, "443"), true, nil
+	case u.Scheme == "http":
+		return withPort(u, "80"), false, nil
+	}
+	return fail("has an unknown scheme")
+}
+
+func withPort(u *url.URL, port string) string {
+	if p := u.Port(); p != "" {
+		port = p
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}

@@ -1,0 +1,12 @@
+// Package client is the SDK of daemons and clients: end-to-end encrypted sessions through a viewport relay.
+//
+// A client calls Dial and then Open for each session; a daemon calls Listen and then Accept. Both get a Session, with
+// Send and Recv for messages, CloseWrite for half-close, and Stream for a view as io.ReadWriteCloser. The relay sees
+// envelope headers and ciphertext; keys and plaintext stay in this process (docs/protocol.md, End-to-end encryption).
+//
+// One Client or Listener keeps one link (a gRPC stream) to the relay for all its sessions. When the link is lost its
+// sessions end with an error (Reason LinkLost); the next Open dials again, and a Listener reconnects by itself.
+//
+// What this package does not do: it stores nothing (package identity keeps keys and pairings on disk) and it asks no
+// platform for tokens (a TokenSource does).
+package client

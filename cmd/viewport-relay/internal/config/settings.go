@@ -1,0 +1,167 @@
+package config
+
+import (
+	"log/slog"
+	"math"
+	"strings"
+	"time"
+)
+
+// verdict is what the relay does with a name.
+type verdict uint8
+
+const (
+	honoured verdict = iota
+	// warned: accepted, has no effect, and says so.
+	warned
+	// refused: the relay does not start, because going on without it would break what the operator counts on.
+	refused
+	// ignored: not a setting of the relay but of something that runs beside it; accepted in silence.
+	ignored
+)
+
+// setting is one row of the table.
+type setting struct {
+	name string
+	kind kind
+	// def is the default as it would be written; empty: none.
+	def string
+	// doc is what it does, for help and the reference; for names that are not honoured why says why instead.
+	doc     string
+	verdict verdict
+	why     string
+	// mend says what to do about a refused one.
+	mend string
+	// fine are values that need no warning or refusal, because they ask for what the relay does anyway.
+	fine []string
+	// secret: the value is never shown, has no flag, and may come from the file that NAME_FILE names.
+	secret bool
+	// others are further names of the same setting, in order: the first that is set wins.
+	others []name
+	// set stores a parsed value; nil when nothing keeps it.
+	set func(*draft, any)
+}
+
+// name is one way to give a setting.
+type name struct {
+	name string
+	kind kind
+	// file: the value is the name of a file that holds it.
+	file bool
+	note string
+}
+
+// allNames returns the ways to give s, in order.
+func (s setting) allNames() []name {
+	names := []name{{name: s.name, kind: s.kind}}
+	if s.secret && s.verdict == honoured {
+		names = append(names, name{name: s.name + "_FILE", kind: s.kind, file: true})
+	}
+	return append(names, s.others...)
+}
+
+// into makes a set function from a field.
+func into[T any](field func(*draft) *T) func(*draft, any) {
+	return func(d *draft, v any) { *field(d) = v.(T) }
+}
+
+// honouredSettings are the settings of this relay. Limits and defaults: docs/protocol.md.
+func honouredSettings() []setting {
+	port := integer(0, math.MaxUint16, "7781")
+	return []setting{
+		{name: "RELAY_LISTEN_PORT", kind: port, def: "7781", set: into(func(d *draft) *int { return &d.port }),
+			doc: "Port that serves gRPC and HTTP. 0: any free one, which the log names.",
+			others: []name{{name: "PORT", kind: port}, {name: "RELAY_PORT", kind: port,
+				note: "unless its value is the tcp://… of Kubernetes"}}},
+		{name: "RELAY_HOST", kind: host, def: "127.0.0.1", set: into(func(d *draft) *string { return &d.host }),
+			doc:    "Address to listen on; 0.0.0.0, or :: with IPv6, for all of the machine's.",
+			others: []name{{name: "HOST", kind: host}}},
+		{name: "RELAY_TLS_CERT", kind: file, set: into(func(d *draft) *string { return &d.TLSCert }),
+			doc: "PEM file of the certificate and its chain. Without it the port is plain: put a terminator in front " +
+				"that speaks HTTP/2 to the relay.",
+			others: []name{{name: "RELAY_TLS_CERT_PATH", kind: file}}},
+		{name: "RELAY_TLS_KEY", kind: file, set: into(func(d *draft) *string { return &d.TLSKey }),
+			doc:    "PEM file of the certificate's key.",
+			others: []name{{name: "RELAY_TLS_KEY_PATH", kind: file}}},
+		{name: "RELAY_TLS", kind: lowerOneOf("auto", "0", "1"), def: "auto",
+			set: into(func(d *draft) *string { return &d.tlsMode }),
+			doc: "1: don't start without a certificate and key. 0: don't start with one. auto: TLS when both are given."},
+
+		{name: "RELAY_JWKS_URL", kind: address("https://api.example.com/.well-known/jwks.json"),
+			set: into(func(d *draft) *string { return &d.JWKSURL }),
+			doc: "Where the platform publishes the keys that sign tokens. At least one of this and " +
+				"RELAY_VALIDATE_URL is needed; with both, both must agree."},
+		{name: "RELAY_VALIDATE_URL", kind: address("https://api.example.com" + validatePath),
+			set: into(func(d *draft) *string { return &d.ValidateURL }),
+			doc: "Where the platform is asked about each token when a link connects.",
+			others: []name{{name: "SERVER_URL", kind: platform,
+				note: "the platform's base URL: its scheme and host with " + validatePath}}},
+		{name: "RELAY_INTERNAL_KEY", kind: tokens(1), secret: true,
+			set: into(func(d *draft) *string { return &d.InternalKey }),
+			doc: "Sent to the platform as x-relay-internal-key with the validate call."},
+		{name: "RELAY_VALIDATE_TIMEOUT", kind: duration(100*time.Millisecond, time.Minute, false, "2s"), def: "2s",
+			set: into(func(d *draft) *time.Duration { return &d.ValidateTimeout }),
+			doc: "Total time of one validate call; past it the link is told PLATFORM_UNAVAILABLE and comes back.",
+			others: []name{{name: "RELAY_ADMISSION_TIMEOUT_MS", kind: milliseconds(time.Minute),
+				note: "in milliseconds; a total time, where today's relay means silence on the socket"}}},
+		{name: "RELAY_VALIDATE_CONCURRENCY", kind: integer(1, 4096, "64"), def: "64",
+			set: into(func(d *draft) *int { return &d.ValidateConcurrency }),
+			doc: "Validate calls at once."},
+		{name: "RELAY_TOKEN_ISSUER", kind: claim, def: "viewport-server",
+			set: into(func(d *draft) *string { return &d.Issuer }),
+			doc: "What a token's iss must be. Checked with RELAY_JWKS_URL."},
+		{name: "RELAY_TOKEN_AUDIENCE", kind: claim, def: "viewport-relay",
+			set: into(func(d *draft) *string { return &d.Audience }),
+			doc: "What a token's aud must be or contain. Checked with RELAY_JWKS_URL."},
+
+		{name: "RELAY_ADMIN_LISTEN", kind: hostPort, def: "127.0.0.1:7782",
+			set: into(func(d *draft) *string { return &d.AdminListen }),
+			doc: "host:port of AdminService, its reflection and /metrics. Not opened without RELAY_ADMIN_TOKEN."},
+		{name: "RELAY_ADMIN_TOKEN", kind: tokens(2), secret: true,
+			set: func(d *draft, v any) { d.AdminTokens = strings.Split(v.(string), "\n") },
+			doc: "Bearer token of every call on the admin listener. Two lines: two valid tokens, for a rotation."},
+
+		{name: "RELAY_HEARTBEAT", kind: duration(100*time.Millisecond, 10*time.Minute, true, "20s"), def: "20s",
+			set: into(func(d *draft) *time.Duration { return &d.Heartbeat }),
+			doc: "A side that sent nothing for so long sends a HEARTBEAT; three times as long without receiving " +
+				"anything is a dead link. 0: off; then terminators cut links that are silent (30 to 100 s with most)."},
+		{name: "RELAY_SESSION_WINDOW", kind: byteCount(128<<10, 16<<20, "1048576"), def: "1048576",
+			set: into(func(d *draft) *int { return &d.SessionWindow }),
+			doc: "Bytes a sender may have unconsumed in a session. The relay holds at most about twice as much " +
+				"per session and link."},
+		{name: "RELAY_MAX_ENVELOPE", kind: byteCount(64<<10, 4<<20-64<<10, "2097152"), def: "2097152",
+			set: into(func(d *draft) *int { return &d.MaxEnvelope }),
+			doc: "Bytes of one serialized envelope; a longer one ends the link with FRAME_TOO_LARGE."},
+		{name: "RELAY_MAX_MESSAGE", kind: byteCount(16000, 16<<20, "524288"), def: "524288",
+			set: into(func(d *draft) *int { return &d.MaxMessage }),
+			doc: "Bytes of one application message, which the ends obey; the relay sees fragments only."},
+
+		{name: "RELAY_ID", kind: id, set: into(func(d *draft) *string { return &d.RelayID }),
+			doc: "This relay's name in viewport-relay-id and in AdminService. Unset: a random one at each start."},
+		{name: "RELAY_LOG_LEVEL", kind: logLevel, def: "info", set: into(func(d *draft) *slog.Level { return &d.LogLevel }),
+			doc: "Least level that is logged. Logs go to standard error."},
+		{name: "RELAY_LOG_FORMAT", kind: oneOf("json", "text"), def: "json",
+			set: func(d *draft, v any) { d.LogJSON = v == "json" },
+			doc: "json: one object a line. text: key=value."},
+	}
+}
+
+// settings is the whole table.
+func settings() []setting { return append(honouredSettings(), legacySettings()...) }
+
+// known is what the table says about one name.
+type known struct {
+	setting setting
+	name    name
+}
+
+// byName indexes the table.
+func byName() map[string]known {
+	m := map[string]known{}
+	for _, s := range settings() {
+		for _, n := range s.allNames() {
+			m[n.name] = known{setting: s, name: n}
+		}
+	}
+	return m
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/getviewport/relay/client"
+	"github.com/getviewport/relay/client/identity"
+	"github.com/getviewport/relay/cmd/viewport/internal/terminal"
+)
+
+// maxTerminals is how many sessions a daemon serves at once.
+const maxTerminals = 64
+
+type daemonCommand struct {
+	connection
+	Pair bool `help:"Print a fresh pairing string on standard output."`
+	command
+}
+
+func (c *daemonCommand) run(ctx context.Context, home string, stdout, stderr io.Writer) error {
+	log := newLog(stderr, c.Verbose)
+	cfg, err := c.config(log)
+	if err != nil {
+		return err
+	}
+	store, err := identity.Open(home)
+	if err != nil {
+		return err
+	}
+	id, err := store.LoadOrCreate(identity.Daemon, c.Workspace)
+	if err != nil {
+		return err
+	}
+	authorise, err := client.Paired(store, c.Workspace, c.Target)
+	if err != nil {
+		return err
+	}
+	listener, err := client.Listen(ctx, client.ListenConfig{Config: cfg, Identity: id, Authorise: authorise})
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	log.Info("attached", "workspace", c.Workspace, "target", c.Target, "key", id.Public.Fingerprint())
+	if c.Pair {
+		text, err := newPairing(store, c.Workspace, c.Target, identity.NoiseIKpsk2, "")
+		if err != nil {
+			return errors.Join(err, listener.Close())
+		}
+		if _, err := fmt.Fprintln(stdout, text); err != nil {
+			return errors.Join(err, listener.Close())
+		}
+	}
+	err = c.serve(ctx, listener, log)
+	return errors.Join(err, listener.Close())
+}
+
+// serve runs a terminal for each session until ctx ends, and returns when all of them have ended.
+func (c *daemonCommand) serve(ctx context.Context, listener *client.Listener, log *slog.Logger) error {
+	var running sync.WaitGroup
+	defer running.Wait()
+	slots := make(chan struct{}, maxTerminals)
+	for {
+		session, err := listener.Accept(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case slots <- struct{}{}:
+		default:
+			running.Go(func() { _ = session.CloseWithError("CAPACITY", "this daemon serves as many terminals as it may") })
+			continue
+		}
+		running.Go(func() {
+			defer func() { <-slots }()
+			terminalSession(ctx, session, terminal.ServeOptions{Command: c.words()}, log)
+		})
+	}
+}
+
+func terminalSession(ctx context.Context, session *client.Session, o terminal.ServeOptions, log *slog.Logger) {
+	who := []any{"session", session.ID()[:6], "client", session.Peer().Fingerprint()}
+	began := time.Now()
+	log.Info("terminal opened", who...)
+	err := terminal.Serve(ctx, session, o)
+	if closeErr := session.Close(); err == nil {
+		err = closeErr
+	}
+	who = append(who, "lasted", time.Since(began).Round(time.Millisecond))
+	if err != nil {
+		who = append(who, "error", err)
+	}
+	log.Info("terminal closed", who...)
+}

@@ -1,0 +1,159 @@
+// Package admission decides whether a bearer token may open a link, and turns it into a Grant.
+//
+// It checks tokens by the platform's public keys (JWKS), by the platform's validate call, or by both in this order, and
+// fails closed: when the platform can't be asked the answer is PLATFORM_UNAVAILABLE, never a Grant and never "bad token".
+// What it keeps of a token is in Grant: nothing about people, and no byte of the token itself.
+//
+// It knows no transport, counts no links and ends none: who admits, limits and re-checks links does that elsewhere.
+package admission
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/getviewport/relay/internal/reason"
+)
+
+// Role is what a link wants to be.
+type Role uint8
+
+// Roles of a link.
+const (
+	// RoleDaemon serves a runtime target.
+	RoleDaemon Role = iota + 1
+	// RoleClient talks to the daemon of a runtime target.
+	RoleClient
+)
+
+// Request is a token with what it shall open. All four are needed.
+type Request struct {
+	// Token is the bearer token as it came, without the scheme. Nothing of it is kept.
+	Token string
+	// Role, Workspace and Target are what the link asks for.
+	Role              Role
+	Workspace, Target string
+}
+
+// Grant is what an admitted token allows. It holds nothing about people.
+type Grant struct {
+	// Workspace, Target and Role are those of the request; the token is for exactly these.
+	Workspace, Target string
+	Role              Role
+	// Scope is "runtime" for clients and empty for daemons.
+	Scope string
+	// InstallID is the installation of a daemon; empty if the token names none.
+	InstallID string
+	// Generation is the daemon's issue generation; 0 if the token has none.
+	Generation uint64
+	// RequirePSK: the platform requires Noise IKpsk2.
+	RequirePSK bool
+	// TokenID is the claim jti, the only name that a token has here; empty if the platform told none.
+	TokenID string
+	// ExpiresAt is when the token ends, without the skew; zero: unknown.
+	ExpiresAt time.Time
+}
+
+// Admitter admits tokens. It is safe for concurrent use.
+type Admitter struct {
+	client   *http.Client
+	own      bool       // client's transport is ours
+	keys     *keyring   // nil without JWKSURL
+	verifier *verifier  // nil without JWKSURL
+	platform *validator // nil without ValidateURL
+}
+
+// New returns an Admitter, or what is wrong with cfg. It connects to nothing: Run does, and Admit.
+func New(cfg Config) (*Admitter, error) {
+	cfg = cfg.withDefaults()
+	if problems := cfg.Problems(); len(problems) > 0 {
+		return nil, errors.New("admission: " + strings.Join(problems, "; "))
+	}
+	a := &Admitter{}
+	a.client, a.own = newClient(cfg.HTTP, cfg.ValidateConcurrency)
+	if cfg.JWKSURL != "" {
+		a.keys = newKeyring(cfg.JWKSURL, a.client, cfg.Log)
+		a.verifier = newVerifier(a.keys, cfg.Issuer, cfg.Audience)
+	}
+	if cfg.ValidateURL != "" {
+		a.platform = &validator{
+			url: cfg.ValidateURL, internalKey: cfg.InternalKey, client: a.client, log: cfg.Log,
+			timeout: cfg.ValidateTimeout, slots: make(chan struct{}, cfg.ValidateConcurrency),
+		}
+	}
+	return a, nil
+}
+
+// Run fetches the platform's keys and keeps them fresh until ctx ends; then it returns nil and nothing of it is left.
+// Without it no token is admitted by key. Call it once.
+func (a *Admitter) Run(ctx context.Context) error {
+	if a.keys != nil {
+		a.keys.run(ctx)
+	} else {
+		<-ctx.Done()
+	}
+	if a.own {
+		a.client.CloseIdleConnections()
+	}
+	return nil
+}
+
+// Admit returns what a token allows. The error is always a *reason.Error; if ctx ends first it is PLATFORM_UNAVAILABLE.
+// It never waits for keys, and at most ValidateTimeout for the platform.
+func (a *Admitter) Admit(ctx context.Context, r Request) (Grant, error) {
+	switch {
+	case r.Token == "":
+		return Grant{}, &reason.Error{Code: reason.TokenMissing}
+	case !validID(r.Workspace):
+		return Grant{}, reason.New(reason.WorkspaceMismatch, "a link names one workspace, 1 to 128 of A-Z a-z 0-9 . _ : -")
+	case !validID(r.Target):
+		return Grant{}, reason.New(reason.TargetMismatch, "a link names one runtime target, 1 to 128 of A-Z a-z 0-9 . _ : -")
+	case r.Role.claim() == "":
+		return Grant{}, &reason.Error{Code: reason.Internal}
+	case !opaque(r.Token):
+		return Grant{}, reason.New(reason.TokenInvalid, "the token is too long, or has characters that no token has")
+	}
+	// The cheap check stands before the one that costs the platform something.
+	var verified *claims
+	if a.verifier != nil {
+		c, err := a.verifier.verify(r.Token)
+		if err == nil {
+			err = c.allow(r, time.Now())
+		}
+		if err != nil {
+			return Grant{}, err
+		}
+		verified = c
+	}
+	if a.platform == nil {
+		return verified.grant(r), nil
+	}
+	answered, err := a.platform.ask(ctx, r)
+	if err == nil {
+		// What the platform says must allow the request by itself; so the two agree about workspace, target and role.
+		err = answered.allow(r, time.Now())
+	}
+	if err != nil {
+		return Grant{}, err
+	}
+	if verified == nil {
+		return answered.grant(r), nil
+	}
+	verified.merge(answered)
+	return verified.grant(r), nil
+}
+
+// validID reports whether s has the form of a workspace or runtime target id (docs/protocol.md, Envelope).
+func validID(s string) bool {
+	if s == "" || len(s) > 128 {
+		return false
+	}
+	for i := range len(s) {
+		if !letterOrDigit(s[i]) && strings.IndexByte("._:-", s[i]) < 0 {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,141 @@
+package admission
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// FuzzPreParse: what passes has one encoding only, and golang-jwt reads the same header and claims from it.
+func FuzzPreParse(f *testing.F) {
+	for _, seed := range []string{
+		"", "..", "...", "a.b.c", unsigned("RS256"), unsigned("none"),
+		b64([]byte(`{"alg":"ES256","kid":"k"}`)) + "." + b64([]byte(`{"exp":1,"x":[1.5e3,{"a":null}],"\u00e9":"\ud83d\ude00"}`)) + ".AA",
+		b64([]byte(`{"alg":"EdDSA","kid":"k","kid":"l"}`)) + ".e30.AA",
+		b64([]byte(`{"alg":"EdDSA","kid":"k"} `)) + ".e30.AAAA",
+		b64([]byte(`{"alg":"EdDSA","kid":"k"}`)) + "." + b64([]byte(`{"x":"\ud800"}`)) + ".AAAA",
+		b64([]byte(`{"alg":"EdDSA","kid":"k"}`)) + "." + b64([]byte(`{"x":`+strings.Repeat("[", 40)+strings.Repeat("]", 40)+`}`)) + ".AAAA",
+	} {
+		f.Add(seed)
+	}
+	parser := jwt.NewParser(jwt.WithJSONNumber(), jwt.WithStrictDecoding())
+	f.Fuzz(func(t *testing.T, token string) {
+		head, claims, err := preParse(token)
+		if err != nil {
+			return
+		}
+		for _, part := range strings.Split(token, ".") {
+			b, err := strictBase64.DecodeString(part)
+			if err != nil || b64(b) != part {
+				t.Errorf("got a part accepted that has another encoding: %q", part)
+			}
+		}
+		theirs := jwt.MapClaims{}
+		parsed, _, err := parser.ParseUnverified(token, theirs)
+		if err != nil {
+			t.Fatalf("golang-jwt: got %v, want it accepted", err)
+		}
+		if parsed.Header["alg"] != head.algorithm || parsed.Header["kid"] != head.keyID || parsed.Method.Alg() != head.algorithm {
+			t.Errorf("got header %+v, golang-jwt %v", head, parsed.Header)
+		}
+		if ours := plain(claims); !reflect.DeepEqual(ours, map[string]any(theirs)) {
+			t.Errorf("got claims %v, golang-jwt %v", ours, theirs)
+		}
+		// What is typed must come out the same as golang-jwt types it, where both accept.
+		c, err := readClaims(claims)
+		if err != nil {
+			return
+		}
+		if issuer, _ := theirs.GetIssuer(); issuer != c.issuer {
+			t.Errorf("got iss %q, golang-jwt %q", c.issuer, issuer)
+		}
+		audience, _ := theirs.GetAudience()
+		if len(audience) != len(c.audience) || len(audience) > 0 && !reflect.DeepEqual(audience, c.audience) {
+			t.Errorf("got aud %q, golang-jwt %q", c.audience, audience)
+		}
+		expires, _ := theirs.GetExpirationTime()
+		if (expires == nil) != (c.expires == nil) || expires != nil && !expires.Equal(c.expires.Time) {
+			t.Errorf("got exp %v, golang-jwt %v", c.expires, expires)
+		}
+	})
+}
+
+// plain turns objects into the maps that encoding/json makes.
+func plain(v any) any {
+	switch v := v.(type) {
+	case object:
+		m := map[string]any{}
+		for name, value := range v {
+			m[name] = plain(value)
+		}
+		return m
+	case []any:
+		list := make([]any, len(v))
+		for i := range v {
+			list[i] = plain(v[i])
+		}
+		return list
+	}
+	return v
+}
+
+// FuzzObject: what passes is what encoding/json reads, and every other reader of JSON must read the same.
+func FuzzObject(f *testing.F) {
+	for _, seed := range []string{
+		`{}`, `{"a":1}`, `{"a":1,"a":2}`, `{"a":1,"\u0061":2}`, `{"a":{"b":[{"c":1,"c":1}]}}`, `[]`, `null`, `{"a":1}x`, `{"a":"\ud800"}`,
+		`{"\ud800\udc00":"\\ud800"}`, `{"a":1,}`, `{"a" "b"}`, "{\"a\":\"\xff\"}", ` {"a":-0.0e-1} `, `{"a":[1,[2]],"b":tru}`, `{`, `{"a":[}]`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		got, err := parseObject(b)
+		d := json.NewDecoder(bytes.NewReader(b))
+		d.UseNumber()
+		var want map[string]any
+		theirs := d.Decode(&want)
+		if err != nil {
+			if errors.Is(err, errNoObject) && json.Valid(b) && bytes.HasPrefix(bytes.TrimLeft(b, " \t\r\n"), []byte("{")) {
+				t.Errorf("got %v for an object", err)
+			}
+			return
+		}
+		if theirs != nil || !json.Valid(b) || !reflect.DeepEqual(plain(got), any(want)) {
+			t.Errorf("got %v, encoding/json %v, %v", got, want, theirs)
+		}
+	})
+}
+
+// FuzzJWKS: no document makes the reader panic, and every key that passes is strong and of its algorithm.
+func FuzzJWKS(f *testing.F) {
+	for _, seed := range []string{
+		`{}`, `{"keys":[]}`, document(ecOne(), edOne()), document(rsaOne()),
+		`{"keys":[{"kid":"a","kty":"RSA","n":"AQAB","e":"AQAB"}]}`, `{"keys":[{"kid":"a","kty":"oct","k":"AA"},null,5]}`,
+		text(map[string]any{"keys": []any{ecOne().with(map[string]any{"x": "AA"}), edOne().with(map[string]any{"key_ops": []string{"verify"}})}}),
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		set, err := parseKeySet(b)
+		if err != nil {
+			return
+		}
+		if len(set) == 0 || len(set) > maxKeys {
+			t.Errorf("got %d keys", len(set))
+		}
+		for id, k := range set {
+			if _, ok := keyID(id); !ok {
+				t.Errorf("got kid %q", id)
+			}
+			if fault := weakness(k); fault != "" {
+				t.Errorf("got a key that is %s", fault)
+			}
+			// Whatever the key is, checking a signature with it must end.
+			_ = jwt.GetSigningMethod(k.algorithm).Verify("x", make([]byte, 64), k.public)
+		}
+	})
+}

@@ -1,0 +1,155 @@
+// Package hub holds the goroutines and locks around package route: it finds the target of a link, runs one step of the
+// target's machine under the target's mutex, and carries out what the machine decided.
+//
+// It knows no transport: a link hands in received batches and is told when there is something to send. It decides
+// nothing about sessions, sequences or budgets: route does.
+package hub
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/getviewport/relay/internal/envelope"
+	"github.com/getviewport/relay/internal/reason"
+	"github.com/getviewport/relay/internal/route"
+)
+
+// Hub is all targets of one relay process. Make it with New; Drain and Wait end it.
+type Hub struct {
+	// Static.
+	limits route.Limits
+	frames envelope.Limits
+	budget *route.Budget
+	drops  *route.Drops
+
+	// serial is the serial of the link that came last (docs/protocol.md, Links). Drawn under a target's mutex.
+	serial atomic.Uint64
+	// running counts the goroutines of Go.
+	running sync.WaitGroup
+
+	// mu guards what follows. It is taken before a target's mutex, never after it, and never on the path of a frame.
+	mu      sync.RWMutex
+	targets map[key]*target
+	closed  *reason.Error // why no link is admitted any more; nil while open
+	// endedIn and endedOut count the traffic of links that have ended; those that live count for themselves.
+	endedIn, endedOut route.Traffic
+}
+
+// drainPoll is how often Drain looks whether all links have left.
+const drainPoll = 20 * time.Millisecond
+
+type key struct{ workspace, target string }
+
+// New returns an empty hub.
+func New(limits route.Limits, frames envelope.Limits) *Hub {
+	limits = limits.WithDefaults()
+	return &Hub{
+		limits: limits, frames: frames, budget: route.NewBudget(limits.ProcessBytes), drops: new(route.Drops),
+		targets: make(map[key]*target),
+	}
+}
+
+// Go runs f in a goroutine that Wait waits for.
+func (h *Hub) Go(f func()) { h.running.Go(f) }
+
+// Wait returns when nothing of the hub runs any more. Call it after Drain, when the transports have ended.
+func (h *Hub) Wait() {
+	h.running.Wait()
+	for _, t := range h.all() {
+		t.stop()
+	}
+}
+
+// Attach admits a link for the target in info, or says why not with a *reason.Error. It waits while an older daemon of
+// another install is probed, at most for the probe's time-out. send is called, under the target's mutex, when the link
+// has something to send and no sender runs: it starts one, which calls Take until that is false. The caller calls Detach
+// when the transport has ended.
+func (h *Hub) Attach(ctx context.Context, info Info, send func()) (*Link, error) {
+	l := &Link{Info: info, Since: time.Now(), hub: h, send: send, done: make(chan struct{}), verdict: make(chan *reason.Error, 1)}
+	for {
+		t, err := h.find(key{info.Workspace, info.Target})
+		if err != nil {
+			return nil, err
+		}
+		if t.attach(l) {
+			break
+		}
+	}
+	select {
+	case err := <-l.verdict:
+		if err != nil {
+			return nil, err
+		}
+		return l, nil
+	case <-ctx.Done():
+		l.Detach()
+		return nil, ctx.Err()
+	}
+}
+
+// find returns the target of k, making it if need be.
+func (h *Hub) find(k key) (*target, error) {
+	h.mu.RLock()
+	t, closed := h.targets[k], h.closed
+	h.mu.RUnlock()
+	if t != nil && closed == nil {
+		return t, nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed != nil {
+		return nil, h.closed
+	}
+	if t = h.targets[k]; t == nil {
+		t = newTarget(h, k)
+		h.targets[k] = t
+	}
+	return t, nil
+}
+
+// forget takes out a target that holds nothing any more. Called without its mutex, after it was marked gone.
+func (h *Hub) forget(t *target) {
+	h.mu.Lock()
+	if h.targets[t.key] == t {
+		delete(h.targets, t.key)
+	}
+	h.mu.Unlock()
+}
+
+// all returns the targets there are.
+func (h *Hub) all() []*target {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	all := make([]*target, 0, len(h.targets))
+	for _, t := range h.targets {
+		all = append(all, t)
+	}
+	return all
+}
+
+// Drain refuses new links with why, tells it to those there are, gives them grace to leave, and ends the rest with it.
+func (h *Hub) Drain(why *reason.Error, grace time.Duration) {
+	h.mu.Lock()
+	h.closed = why
+	h.mu.Unlock()
+	for _, t := range h.all() {
+		t.step(route.Event{Kind: route.Drain, Reason: why})
+	}
+	for wait := time.Now().Add(grace); time.Now().Before(wait) && h.attached() > 0; {
+		time.Sleep(drainPoll)
+	}
+	for _, t := range h.all() {
+		for _, l := range t.attached() {
+			l.finish(why)
+		}
+	}
+}
+
+func (h *Hub) attached() (n int) {
+	for _, t := range h.all() {
+		n += len(t.attached())
+	}
+	return n
+}

@@ -1,0 +1,160 @@
+package hub
+
+import (
+	"sync"
+	"time"
+
+	"github.com/getviewport/relay/internal/envelope"
+	"github.com/getviewport/relay/internal/reason"
+	"github.com/getviewport/relay/internal/route"
+)
+
+// Info is what the hub knows of a link from its admission. It holds nothing about people.
+type Info struct {
+	// Workspace and Target are what the link was admitted for.
+	Workspace, Target string
+	// Peer is what the target's machine decides takeover and profile by.
+	Peer route.Peer
+	// Source is the address of the peer's connection; Version what it says it runs (at most 64 bytes); Attempt which
+	// connection attempt this was, 0 if it does not say. For operators only.
+	Source, Version string
+	Attempt         uint32
+}
+
+// Link is one admitted link. Its reader calls Sequence and Forward, its sender Take; both may run at once, each in one
+// goroutine. The transport calls Open when it may send and Detach when it has ended.
+type Link struct {
+	// Static after Attach.
+	Info
+	Since   time.Time
+	hub     *Hub
+	target  *target
+	machine *route.Link
+	send    func()
+
+	// verdict gets the machine's answer to Attach, once.
+	verdict chan *reason.Error
+	// done is closed when the relay ends the link, after end was set.
+	done chan struct{}
+	once sync.Once
+	end  *reason.Error
+
+	// Guarded by the target's mutex.
+	open       bool // the transport may send
+	wakeAtOpen bool // something waits for it
+	detached   bool
+}
+
+// Batch is one received batch and what the target's machine said of its frames.
+type Batch struct {
+	envelope.Batch
+	passes []route.Pass // by frame; one that is not OK goes nowhere
+}
+
+// Serial is the link's place in the order of admission.
+func (l *Link) Serial() uint64 { return l.machine.Serial() }
+
+// Done is closed when the relay ends the link; Err then says why.
+func (l *Link) Done() <-chan struct{} { return l.done }
+
+// Err is why the relay ended the link. Call it after Done is closed.
+func (l *Link) Err() *reason.Error { return l.end }
+
+// finish makes the transport end with why.
+func (l *Link) finish(why *reason.Error) {
+	l.once.Do(func() {
+		l.end = why
+		close(l.done)
+	})
+}
+
+// Open tells that the transport has sent its headers: from now on send may be called.
+func (l *Link) Open() {
+	t := l.target
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l.open = true
+	if l.wakeAtOpen && !l.detached {
+		l.send()
+	}
+}
+
+// Detach takes the link out of its target: what it had queued is discarded, and what it sends is dropped. A link may be
+// detached more than once.
+func (l *Link) Detach() {
+	if stats, first := l.detach(); first {
+		l.hub.retire(stats)
+	}
+}
+
+func (l *Link) detach() (last route.LinkStats, first bool) {
+	t := l.target
+	now := time.Now()
+	t.mu.Lock()
+	defer t.unlock(now)
+	if l.detached {
+		return last, false
+	}
+	l.detached = true
+	delete(t.links, l.machine)
+	t.act(t.machine.Step(route.Event{Kind: route.Detach, Link: l.machine}, now))
+	return l.machine.Stats(), true
+}
+
+// Sequence asks the target's machine about every frame of b, in order, and reports how many pass: Forward queues them. An
+// error ends the link; the frames in front of the bad one still count.
+func (l *Link) Sequence(b *Batch) (passed int, end *reason.Error) {
+	if err := b.Split(l.hub.frames); err != nil {
+		end = reason.Of(err)
+	}
+	b.passes = b.passes[:0]
+	now := time.Now()
+	t := l.target
+	t.mu.Lock()
+	defer t.unlock(now)
+	frames := b.Frames()
+	for i := range frames {
+		v := t.machine.Sequence(l.machine, &frames[i], now)
+		if v.End != nil {
+			end = v.End
+			break
+		}
+		b.passes = append(b.passes, v.Pass)
+		if v.Pass.OK() {
+			passed++
+		}
+	}
+	t.act(t.machine.Effects())
+	return passed, end
+}
+
+// Forward queues the frames of b that passed, as they were received: neighbours that go the same way as one run. It frees
+// the batch.
+func (l *Link) Forward(b *Batch) {
+	now := time.Now()
+	t := l.target
+	t.mu.Lock()
+	defer t.unlock(now)
+	for i := 0; i < len(b.passes); {
+		pass := b.passes[i]
+		j := i + 1
+		for pass.OK() && j < len(b.passes) && pass.Extend(b.passes[j]) {
+			j++
+		}
+		if pass.OK() {
+			t.machine.Forward(l.machine, pass, b.Run(i, j), now)
+		}
+		i = j
+	}
+	t.act(t.machine.Effects())
+	b.Free()
+}
+
+// Take moves at most max bytes (or one envelope) of what the link has to send into o, and reports false when there was
+// nothing: then the sender ends, and send is called when there is something again.
+func (l *Link) Take(max int, o *envelope.Outgoing) bool {
+	t := l.target
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.machine.Take(l.machine, max, o)
+}

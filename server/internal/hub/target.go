@@ -1,0 +1,138 @@
+package hub
+
+import (
+	"sync"
+	"time"
+
+	"github.com/getviewport/relay/internal/route"
+)
+
+// target is a machine with its mutex.
+type target struct {
+	// Static.
+	hub *Hub
+	key key
+
+	// mu guards what follows: held for one step of the machine and map work, never while sending.
+	mu      sync.Mutex
+	machine *route.Target
+	links   map[*route.Link]*Link // those that wait for admission included
+	timer   *time.Timer           // runs tick; nil until first armed
+	armed   time.Time             // when the timer fires; zero: not armed
+	gone    bool                  // taken out of the hub: find it again
+}
+
+func newTarget(h *Hub, k key) *target {
+	return &target{
+		hub: h, key: k, links: make(map[*route.Link]*Link),
+		machine: route.New(route.Config{
+			Workspace: k.workspace, Target: k.target, Limits: h.limits, Budget: h.budget, Drops: h.drops,
+		}),
+	}
+}
+
+// attach hands l to the machine; it reports false if the target is gone.
+func (t *target) attach(l *Link) bool {
+	now := time.Now()
+	t.mu.Lock()
+	defer t.unlock(now)
+	if t.gone {
+		return false
+	}
+	l.target = t
+	l.machine = route.NewLink(t.hub.serial.Add(1), l.Peer)
+	t.links[l.machine] = l
+	t.act(t.machine.Step(route.Event{Kind: route.Attach, Link: l.machine}, now))
+	return true
+}
+
+// step runs one event.
+func (t *target) step(ev route.Event) {
+	now := time.Now()
+	t.mu.Lock()
+	defer t.unlock(now)
+	t.act(t.machine.Step(ev, now))
+}
+
+// act carries out what the machine decided. Called with t.mu held.
+func (t *target) act(effects []route.Effect) {
+	for _, e := range effects {
+		l := t.links[e.Link]
+		if l == nil {
+			continue
+		}
+		switch e.Kind {
+		case route.Wake:
+			if l.open {
+				l.send()
+			} else {
+				l.wakeAtOpen = true
+			}
+		case route.Admitted:
+			l.verdict <- nil
+		case route.Refused:
+			delete(t.links, e.Link)
+			l.verdict <- e.Reason
+		case route.CloseLink:
+			l.finish(e.Reason)
+		}
+	}
+}
+
+// unlock gives up the mutex after arming the timer for the machine's deadline, and takes an empty target out of the hub.
+func (t *target) unlock(now time.Time) {
+	deadline := t.machine.Deadline()
+	switch {
+	case deadline.IsZero():
+	case t.armed.IsZero() || deadline.Before(t.armed):
+		t.armed = deadline
+		if t.timer == nil {
+			t.timer = time.AfterFunc(deadline.Sub(now), t.tick)
+		} else {
+			t.timer.Reset(deadline.Sub(now))
+		}
+	}
+	gone := !t.gone && len(t.links) == 0 && t.machine.Idle()
+	if gone {
+		t.gone = true
+		if t.timer != nil {
+			t.timer.Stop()
+		}
+	}
+	t.mu.Unlock()
+	if gone {
+		t.hub.forget(t)
+	}
+}
+
+// tick is the timer's: the machine's deadline has come.
+func (t *target) tick() {
+	now := time.Now()
+	t.mu.Lock()
+	defer t.unlock(now)
+	t.armed = time.Time{}
+	if !t.gone {
+		t.act(t.machine.Step(route.Event{Kind: route.Tick}, now))
+	}
+}
+
+// stop ends the timer; sessions that wait for their peers are forgotten with the process.
+func (t *target) stop() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.gone = true
+	if t.timer != nil {
+		t.timer.Stop()
+	}
+}
+
+// attached returns the links of the target.
+func (t *target) attached() []*Link {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := make([]*Link, 0, len(t.links))
+	for _, l := range t.links {
+		all = append(all, l)
+	}
+	return all
+}

@@ -1,0 +1,251 @@
+// Package server is the relay: New makes one from a Config, Run serves until its context ends and returns only when
+// nothing of it is left running. Everything else is inside (docs/architecture.md).
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	relayv1 "github.com/getviewport/relay/gen/viewport/relay/v1"
+	"github.com/getviewport/relay/internal/envelope"
+	"github.com/getviewport/relay/internal/reason"
+	"github.com/getviewport/relay/internal/route"
+	"github.com/getviewport/relay/server/internal/admin"
+	"github.com/getviewport/relay/server/internal/admission"
+	"github.com/getviewport/relay/server/internal/grpclink"
+	"github.com/getviewport/relay/server/internal/hub"
+	"github.com/getviewport/relay/server/internal/listen"
+)
+
+const (
+	// drainTime is how long links get to leave after they were told DRAINING.
+	drainTime = 2 * time.Second
+	// drainRetry is when peers of a relay that goes away should come back.
+	drainRetry = time.Second
+)
+
+// Server is one relay process. Make it with New, serve with Run.
+type Server struct {
+	// Static.
+	cfg      Config
+	started  time.Time
+	admitter *admission.Admitter
+	hub      *hub.Hub
+	refusals *admin.Refusals
+	public   *port
+	admin    *port // nil without an admin token
+	health   *health.Server
+
+	ready atomic.Bool
+}
+
+// New opens the listeners and makes everything that Run serves; nothing is accepted yet. It fails on a configuration that
+// cannot work and on an address that is taken. Whoever does not call Run must call Close.
+func New(cfg Config) (*Server, error) {
+	if err := cfg.normalise(); err != nil {
+		return nil, err
+	}
+	admitter, err := admission.New(admission.Config{
+		JWKSURL: cfg.JWKSURL, ValidateURL: cfg.ValidateURL, InternalKey: cfg.InternalKey,
+		Issuer: cfg.Issuer, Audience: cfg.Audience,
+		ValidateTimeout: cfg.ValidateTimeout, ValidateConcurrency: cfg.ValidateConcurrency,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, started: time.Now(), admitter: admitter, refusals: admin.NewRefusals(), health: health.NewServer()}
+	s.health.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
+	s.hub = hub.New(route.Limits{
+		SessionWindow: cfg.Limits.SessionWindow, SessionsPerClient: cfg.Limits.SessionsPerClient,
+		SessionsPerTarget: cfg.Limits.SessionsPerTarget, LinkBytes: cfg.Limits.LinkBytes,
+		ProcessBytes: cfg.Limits.ProcessBytes, Heartbeat: cfg.Heartbeat,
+	}, envelope.Limits{MaxEnvelope: cfg.Limits.MaxEnvelope, MaxBatch: 64 << 10})
+	registry := prometheus.NewRegistry()
+	if err := s.openPublic(registry); err != nil {
+		return nil, err
+	}
+	if err := s.openAdmin(registry); err != nil {
+		_ = s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// openPublic makes the public port: RelayService, grpc.health.v1 and the probes.
+func (s *Server) openPublic(registry *prometheus.Registry) error {
+	rpc, err := grpclink.NewRPCMetrics(registry)
+	if err != nil {
+		return err
+	}
+	service := grpclink.New(s.hub, s.admitter, grpclink.Announced{
+		RelayID: s.cfg.RelayID, SessionWindow: s.cfg.Limits.SessionWindow, MaxEnvelope: s.cfg.Limits.MaxEnvelope,
+		MaxMessage: s.cfg.Limits.MaxMessage, Heartbeat: s.cfg.Heartbeat,
+	}, s.cfg.Log, s.refusals.Add)
+	server := grpc.NewServer(
+		grpc.Creds(listen.Credentials()),
+		grpc.ForceServerCodecV2(envelope.Codec{}),
+		grpc.ChainStreamInterceptor(service.Interceptors(rpc)...),
+		grpc.ChainUnaryInterceptor(rpc.Unary()),
+		grpc.MaxRecvMsgSize(maxMessageBytes),
+		grpc.MaxSendMsgSize(maxMessageBytes),
+		grpc.MaxConcurrentStreams(uint32(s.cfg.Limits.StreamsPerConnection)),
+		grpc.MaxHeaderListSize(uint32(s.cfg.Limits.HeaderBytes)),
+		grpc.ConnectionTimeout(10*time.Second),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		// Finds peers that vanished even when application heartbeats are off.
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+	)
+	service.Register(server)
+	healthv1.RegisterHealthServer(server, s.health)
+	rpc.Preset(server)
+	var tlsConfig *tls.Config
+	if s.cfg.TLSCert != "" {
+		if tlsConfig, err = listen.LoadTLS(s.cfg.TLSCert, s.cfg.TLSKey); err != nil {
+			return err
+		}
+	}
+	s.public, err = newPort(s.cfg.Listen, server, s.probes(), listen.Options{
+		TLS: tlsConfig, MaxPending: s.cfg.Limits.PendingConnections, Log: s.cfg.Log,
+	})
+	return err
+}
+
+// openAdmin makes the admin port: AdminService with reflection, and /metrics, every call behind the admin token.
+func (s *Server) openAdmin(registry *prometheus.Registry) error {
+	tokens := admin.NewTokens(s.cfg.AdminTokens)
+	metrics, err := admin.Metrics(registry, s.hub, s.refusals, s.admitter)
+	if err != nil || tokens.None() {
+		return err
+	}
+	server := grpc.NewServer(
+		grpc.Creds(listen.Credentials()),
+		grpc.ChainUnaryInterceptor(tokens.Unary()),
+		grpc.ChainStreamInterceptor(tokens.Stream()),
+	)
+	relayv1.RegisterAdminServiceServer(server, &admin.Service{
+		RelayID: s.cfg.RelayID, Version: s.cfg.Version, Started: s.started, Hub: s.hub, Refusals: s.refusals,
+		Ready: func() (bool, string) {
+			if s.ready.Load() {
+				return true, ""
+			}
+			return false, "draining"
+		},
+	})
+	reflection.Register(server)
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", metrics)
+	s.admin, err = newPort(s.cfg.AdminListen, server, tokens.HTTP(mux), listen.Options{Log: s.cfg.Log})
+	return err
+}
+
+// Addr is the address of the public port.
+func (s *Server) Addr() net.Addr { return s.public.mux.Addr() }
+
+// AdminAddr is the address of the admin port; nil if there is none.
+func (s *Server) AdminAddr() net.Addr {
+	if s.admin == nil {
+		return nil
+	}
+	return s.admin.mux.Addr()
+}
+
+// Close closes the ports of a Server whose Run was never called.
+func (s *Server) Close() error {
+	err := s.public.mux.Close()
+	if s.admin != nil {
+		err = errors.Join(err, s.admin.mux.Close())
+	}
+	return err
+}
+
+// Run serves until ctx ends; then it tells every link DRAINING, gives them 2 s to leave, and ends. It returns nil after
+// that, and an error when a listener failed. Call it once.
+func (s *Server) Run(ctx context.Context) error {
+	serving, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	run := func(name string, f func(context.Context) error) {
+		running.Go(func() {
+			if err := f(serving); err != nil {
+				stop(fmt.Errorf("server: %s: %w", name, err))
+			}
+		})
+	}
+	run("admission", s.admitter.Run)
+	run("public port", s.public.run)
+	if s.admin != nil {
+		run("admin port", s.admin.run)
+	}
+	s.setReady(true)
+	s.cfg.Log.Info("serving", "relay_id", s.cfg.RelayID, "version", s.cfg.Version, "listen", s.Addr().String(),
+		"tls", s.cfg.TLSCert != "", "admin", addrText(s.AdminAddr()))
+
+	select {
+	case <-ctx.Done():
+		s.setReady(false)
+		s.cfg.Log.Info("draining", "reason", context.Cause(ctx))
+		s.hub.Drain(reason.New(reason.Draining, "").After(drainRetry), drainTime)
+		stop(nil)
+	case <-serving.Done():
+		s.setReady(false)
+		s.hub.Drain(reason.New(reason.Draining, "").After(drainRetry), 0)
+	}
+	running.Wait()
+	s.hub.Wait()
+	s.cfg.Log.Info("stopped")
+	if err := context.Cause(serving); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+func (s *Server) setReady(ready bool) {
+	s.ready.Store(ready)
+	status := healthv1.HealthCheckResponse_NOT_SERVING
+	if ready {
+		status = healthv1.HealthCheckResponse_SERVING
+	}
+	s.health.SetServingStatus("", status)
+}
+
+func addrText(a net.Addr) string {
+	if a == nil {
+		return ""
+	}
+	return a.String()
+}
+
+// probes are what load balancers and orchestrators ask over HTTP/1.1. They tell no detail: the port is public.
+func (s *Server) probes() http.Handler {
+	answer := func(ok func() bool) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Cache-Control", "no-store")
+			if !ok() {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				_, _ = w.Write([]byte(`{"ok":false}` + "\n"))
+				return
+			}
+			_, _ = w.Write([]byte(`{"ok":true}` + "\n"))
+		}
+	}
+	alive := func() bool { return true }
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /health", answer(alive))
+	mux.HandleFunc("GET /livez", answer(alive))
+	mux.HandleFunc("GET /readyz", answer(s.ready.Load))
+	return mux
+}
