@@ -35,9 +35,9 @@ type Frame struct {
 	seen       uint32 // fields so far, as bits
 }
 
-// Batch is one received EnvelopeBatch. RecvMsg through Codec fills it, freeing what it held before; Load does the same for
-// bytes from elsewhere. The zero value is empty. A Batch belongs to one goroutine and serves a link for all its messages,
-// without allocating in steady state.
+// Batch is one received EnvelopeBatch. RecvMsg through Codec fills it, freeing what it held before; Load does the same
+// for bytes from elsewhere. The zero value is empty. A Batch belongs to one goroutine and serves a link for all its
+// messages, without allocating in steady state.
 type Batch struct {
 	// References of its own, none of them empty, with the position in the batch at which each ends.
 	bufs []mem.Buffer
@@ -107,8 +107,8 @@ func (b *Batch) Bytes() int {
 func (b *Batch) Frames() []Frame { return b.frames }
 
 // Split finds the envelopes of the batch, reads their headers and checks their form (docs/protocol.md, Envelope). Its
-// error is a *reason.Error FRAME_INVALID or FRAME_TOO_LARGE about the first bad one; those before it are good and remain
-// in Frames. It looks at no ciphertext.
+// error is a *reason.Error FRAME_INVALID or FRAME_TOO_LARGE about the first bad one; those before it are good and
+// remain in Frames. It looks at no ciphertext.
 func (b *Batch) Split(l Limits) error {
 	b.dropFrames()
 	size := b.Bytes()

@@ -25,7 +25,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const method = "/viewport.relay.v1.RelayService/ConnectClient"
 
-// serve runs a server whose ConnectClient is handler, with the raw codec or the generated one, and returns a connection.
+// serve runs a server whose ConnectClient is handler, with the raw codec or the generated one, and returns a
+// connection.
 func serve(t *testing.T, raw bool, handler grpc.StreamHandler) *grpc.ClientConn {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -274,7 +275,8 @@ func TestAMessageThatIsTooLargeToSendIsFreed(t *testing.T) {
 
 func TestOtherMessagesOfAServerWithTheRawCodecWork(t *testing.T) {
 	conn := serve(t, true, forward(t))
-	got, err := healthpb.NewHealthClient(conn).Check(t.Context(), &healthpb.HealthCheckRequest{}, grpc.ForceCodecV2(Codec{}))
+	client := healthpb.NewHealthClient(conn)
+	got, err := client.Check(t.Context(), &healthpb.HealthCheckRequest{}, grpc.ForceCodecV2(Codec{}))
 	if err != nil || got.Status != healthpb.HealthCheckResponse_SERVING {
 		t.Errorf("got %v, %v, want %v", got, err, healthpb.HealthCheckResponse_SERVING)
 	}

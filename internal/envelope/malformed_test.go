@@ -55,6 +55,10 @@ func without(field protowire.Number, others ...[]byte) []byte {
 
 const legacy = relayv1.Encoding_ENCODING_LEGACY_JSON
 
+func legacyFrame(session string) []byte {
+	return good(func(e *relayv1.Envelope) { e.Encoding, e.SessionId = legacy, session })
+}
+
 var malformed = []struct {
 	name     string
 	envelope []byte
@@ -136,8 +140,8 @@ var malformed = []struct {
 	{"an ACK without session_id", good(func(e *relayv1.Envelope) {
 		e.Type, e.Sequence, e.Encoding, e.SessionId = relayv1.FrameType_FRAME_TYPE_ACK, 0, 0, ""
 	}), badNoSession},
-	{"a legacy session_id that is no UTF-8", bytes.Replace(
-		good(func(e *relayv1.Envelope) { e.Encoding, e.SessionId = legacy, "x~" }), []byte("x~"), []byte("x\xff"), 1), badSession},
+	{"a legacy session_id that is no UTF-8",
+		bytes.Replace(legacyFrame("x~"), []byte("x~"), []byte("x\xff"), 1), badSession},
 	{"a bind_key of 15 bytes", with(value(14, "0123456789abcde")...), badBindKey},
 	{"a bind_key of 17 bytes", with(value(14, "0123456789abcdefg")...), badLength},
 	{"a status of 1,025 bytes", with(value(12, strings.Repeat("\x1a\x00", 512)+"\x00")...), badLength},
@@ -154,7 +158,7 @@ var malformed = []struct {
 
 	{"DATA with sequence 0", without(4), badSequence0},
 	{"HANDSHAKE_INIT with sequence 0",
-		good(func(e *relayv1.Envelope) { e.Type, e.Sequence = relayv1.FrameType_FRAME_TYPE_HANDSHAKE_INIT, 0 }), badSequence0},
+		good(func(e *relayv1.Envelope) { e.Type, e.Sequence = 1, 0 }), badSequence0},
 	{"ACK with a sequence",
 		good(func(e *relayv1.Envelope) { e.Type = relayv1.FrameType_FRAME_TYPE_ACK }), badSequence},
 	{"RESET with a sequence",
@@ -278,18 +282,19 @@ func TestFormsAtTheEdgePass(t *testing.T) {
 		"names of 128 bytes": good(func(e *relayv1.Envelope) {
 			e.WorkspaceId, e.RuntimeTargetId = strings.Repeat("Z", 128), strings.Repeat(":", 128)
 		}),
-		"numbers of 2^63 - 1":        without(4, number(4, 1<<63-1), number(7, 1<<63-1), number(8, 1<<63-1), number(13, 1<<63-1)),
-		"RESUME with a sequence":     good(func(e *relayv1.Envelope) { e.Type = relayv1.FrameType_FRAME_TYPE_RESUME }),
-		"RESUMED with a sequence":    good(func(e *relayv1.Envelope) { e.Type = relayv1.FrameType_FRAME_TYPE_RESUMED }),
-		"an unknown type":            good(func(e *relayv1.Envelope) { e.Type, e.Sequence = 31, 0 }),
-		"an unknown profile":         with(number(10, 99)...),
-		"a legacy DATA, sequence 0":  good(func(e *relayv1.Envelope) { e.Encoding, e.Sequence, e.SessionId = legacy, 0, "x" }),
-		"a legacy session, 255":      good(func(e *relayv1.Envelope) { e.Encoding, e.SessionId = legacy, strings.Repeat("é", 127)+"!" }),
-		"a legacy PRESENCE":          good(func(e *relayv1.Envelope) { e.Type, e.Encoding = relayv1.FrameType_FRAME_TYPE_PRESENCE, legacy }),
-		"a tag longer than needed":   without(4, []byte{0xa0, 0x80, 0x00, 0x07}),
-		"a number longer than need":  without(4, []byte{0x20, 0x87, 0x80, 0x80, 0x00}),
-		"unknown fields everywhere":  append(append(number(15, 1), value(99, "x")...), with(value(5, "\x1a\x01x")...)...),
-		"an unknown field in status": with(value(12, "\x35\x01\x02\x03\x04")...),
+		"a sequence and an ack of 2^63 - 1": without(4, number(4, 1<<63-1), number(7, 1<<63-1)),
+		"consumed and attempt of 2^63 - 1":  with(append(number(8, 1<<63-1), number(13, 1<<63-1)...)...),
+		"RESUME with a sequence":            good(func(e *relayv1.Envelope) { e.Type = 6 }),
+		"RESUMED with a sequence":           good(func(e *relayv1.Envelope) { e.Type = 7 }),
+		"an unknown type":                   good(func(e *relayv1.Envelope) { e.Type, e.Sequence = 31, 0 }),
+		"an unknown profile":                with(number(10, 99)...),
+		"a legacy DATA, sequence 0":         good(func(e *relayv1.Envelope) { e.Encoding, e.Sequence = legacy, 0 }),
+		"a legacy session, 255":             legacyFrame(strings.Repeat("é", 127) + "!"),
+		"a legacy PRESENCE":                 good(func(e *relayv1.Envelope) { e.Type, e.Encoding = 38, legacy }),
+		"a tag longer than needed":          without(4, []byte{0xa0, 0x80, 0x00, 0x07}),
+		"a number longer than need":         without(4, []byte{0x20, 0x87, 0x80, 0x80, 0x00}),
+		"unknown fields everywhere":         append(number(15, 1), with(append(value(99, "x"), value(5, "\x1a\x01x")...)...)...),
+		"an unknown field in status":        with(value(12, "\x35\x01\x02\x03\x04")...),
 		"a heartbeat": good(func(e *relayv1.Envelope) {
 			*e = relayv1.Envelope{WorkspaceId: "w", RuntimeTargetId: "t", Type: relayv1.FrameType_FRAME_TYPE_HEARTBEAT}
 		}),
@@ -323,12 +328,13 @@ func TestABatchMayHaveFieldsOfALaterRelease(t *testing.T) {
 	checkPasses(t, message)
 }
 
-// A link's frames mostly repeat its names, so Split remembers the last good ones; that must not let another one through.
+// A link's frames mostly repeat its names, so Split remembers the last good ones; that must not let another one
+// through.
 func TestABadNameBehindAGoodOneIsStillFound(t *testing.T) {
 	p := newPool(t)
 	var b Batch
 	defer b.Free()
-	legacySession := good(func(e *relayv1.Envelope) { e.Encoding, e.SessionId = legacy, "session" })
+	legacySession := legacyFrame("session")
 	for _, c := range []struct {
 		e    []byte
 		want bool

@@ -4,9 +4,9 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// Run is a sequence of adjacent serialized envelopes with their tags: alone or behind others it is a valid EnvelopeBatch.
-// It holds references to the buffers of its bytes. It has one owner, who passes it on (Outgoing.Add, Head) or frees it,
-// exactly once; a copy of the struct is the same Run. The zero value is an empty one.
+// Run is a sequence of adjacent serialized envelopes with their tags: alone or behind others it is a valid
+// EnvelopeBatch. It holds references to the buffers of its bytes. It has one owner, who passes it on (Outgoing.Add,
+// Head) or frees it, exactly once; a copy of the struct is the same Run. The zero value is an empty one.
 type Run struct {
 	first  mem.Buffer   // nil in an empty run
 	more   []mem.Buffer // only where it lies in more than one buffer
@@ -21,8 +21,8 @@ func (r Run) Bytes() int { return int(r.bytes) }
 // Frames is the number of envelopes.
 func (r Run) Frames() int { return int(r.frames) }
 
-// Pinned is the memory in bytes that the run keeps from being used again, as far as it can be known, and never less than
-// Bytes. Runs that share a buffer each count all of it.
+// Pinned is the memory in bytes that the run keeps from being used again, as far as it can be known, and never less
+// than Bytes. Runs that share a buffer each count all of it.
 func (r Run) Pinned() int { return int(r.pinned) }
 
 // Free gives up the run's references.
@@ -36,8 +36,8 @@ func (r Run) Free() {
 	}
 }
 
-// RunOf is a Run of b, which the caller gives away and which must be a sequence of this many elements of an EnvelopeBatch,
-// such as Append makes.
+// RunOf is a Run of b, which the caller gives away and which must be a sequence of this many elements of an
+// EnvelopeBatch, such as Append makes.
 func RunOf(b []byte, frames int) Run {
 	if len(b) == 0 {
 		return Run{}
@@ -45,9 +45,9 @@ func RunOf(b []byte, frames int) Run {
 	return Run{first: mem.SliceBuffer(b), bytes: int32(len(b)), frames: int32(frames), pinned: int32(cap(b))}
 }
 
-// Run returns the frames [i,j) as they stand in the batch, with references of its own; it must be freed or passed on also
-// when the batch is freed. i < j. It allocates only when it lies in more than one buffer, or is so small against what it
-// would keep alive that it is copied (copyRatio).
+// Run returns the frames [i,j) as they stand in the batch, with references of its own; it must be freed or passed on
+// also when the batch is freed. i < j. It allocates only when it lies in more than one buffer, or is so small against
+// what it would keep alive that it is copied (copyRatio).
 func (b *Batch) Run(i, j int) Run {
 	start, end := b.frames[i].start, b.frames[j-1].end
 	k, base := b.at(start)

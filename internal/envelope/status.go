@@ -51,8 +51,8 @@ func (s Status) Append(dst []byte) []byte {
 	return dst
 }
 
-// DecodeStatus reads what Header.Status holds. Its error is a *reason.Error FRAME_INVALID. A retry_after outside of 0 to
-// 292 years counts as absent.
+// DecodeStatus reads what Header.Status holds. Its error is a *reason.Error FRAME_INVALID. A retry_after outside of 0
+// to 292 years counts as absent.
 func DecodeStatus(b []byte) (Status, error) {
 	p, bad := parseStatus(b)
 	if bad != "" {

@@ -135,8 +135,8 @@ func TestGuard(t *testing.T) {
 	}
 }
 
-// TestWhatPassesWithoutResendIsContiguous: between two frames with resend, whatever arrives, a receiver sees no hole, no
-// repetition and no change of order, and a verdict never both passes and tells.
+// TestWhatPassesWithoutResendIsContiguous: between two frames with resend, whatever arrives, a receiver sees no hole,
+// no repetition and no change of order, and a verdict never both passes and tells.
 func TestWhatPassesWithoutResendIsContiguous(t *testing.T) {
 	for seed := range uint64(200) {
 		rnd := rand.New(rand.NewPCG(seed, 1))

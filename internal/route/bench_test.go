@@ -135,7 +135,11 @@ func BenchmarkFrame(b *testing.B) {
 	for _, bb := range []struct {
 		name           string
 		sessions, used int
-	}{{"of 10 sessions", 10, 10}, {"of 100000 sessions, the same 10", 100_000, 10}, {"of 100000 sessions, all", 100_000, 100_000}} {
+	}{
+		{"of 10 sessions", 10, 10},
+		{"of 100000 sessions, the same 10", 100_000, 10},
+		{"of 100000 sessions, all", 100_000, 100_000},
+	} {
 		b.Run(bb.name, func(b *testing.B) {
 			tr := newTraffic(b, bb.sessions)
 			step := bb.sessions / bb.used

@@ -27,8 +27,8 @@ const (
 )
 
 // Share is how many bytes a session may have at one link in one direction, for a session window: two windows, since a
-// window may be sent again while its first copy is on the wire, and room for a CLOSE.
-func Share(window int) int64 { return 2*int64(max(window, largestFrame)) + 1<<10 }
+// window may be sent again while its first copy is on the wire, and room for two copies of the longest CLOSE.
+func Share(window int) int64 { return 2*int64(max(window, largestFrame)) + 4<<10 }
 
 // over reports whether n more bytes for l are beyond a budget.
 func (t *Target) over(l *Link, n int64) bool {

@@ -68,8 +68,8 @@ func (c *checker) link(l *Link) {
 		c.want(!ln.session.forgotten, "link %d: queues for forgotten session %s", l.serial, ln.session.id)
 		var last uint64
 		for n := ln.queue.head; n != nil; n = n.next {
-			c.want(n.lane == ln && n.frames > 0 && n.run.Frames() == n.frames, "session %s: a run has %d frames, counted %d",
-				ln.session.id, n.run.Frames(), n.frames)
+			c.want(n.lane == ln && n.frames > 0 && n.run.Frames() == n.frames,
+				"session %s: a run has %d frames, counted %d", ln.session.id, n.run.Frames(), n.frames)
 			c.want(n.mem >= n.cost && n.mem >= int64(n.run.Pinned()), "session %s: a run counts %d bytes, pins %d",
 				ln.session.id, n.mem, n.run.Pinned())
 			if n.first != 0 {
@@ -88,7 +88,8 @@ func (c *checker) link(l *Link) {
 		}
 	}
 	c.want(bytes == l.bytes, "link %d: keeps %d bytes, counts %d", l.serial, bytes, l.bytes)
-	c.want(l.awake || l.active.head == nil && l.due == 0 && l.statuses.n == 0, "link %d sleeps on a full queue", l.serial)
+	c.want(l.awake || l.active.head == nil && l.due == 0 && l.statuses.n == 0,
+		"link %d sleeps on a full queue", l.serial)
 	c.want(l.statuses.n <= maxStatuses, "link %d: %d statuses", l.serial, l.statuses.n)
 	open := 0
 	for i, s := range l.sessions {
@@ -97,7 +98,8 @@ func (c *checker) link(l *Link) {
 			open++
 		}
 	}
-	c.want(open == l.open && open <= c.t.limits.SessionsPerClient, "link %d: %d open, counts %d", l.serial, open, l.open)
+	c.want(open == l.open && open <= c.t.limits.SessionsPerClient,
+		"link %d: %d open, counts %d", l.serial, open, l.open)
 }
 
 func (c *checker) count(n *node) {

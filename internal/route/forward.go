@@ -41,7 +41,7 @@ func (p *Pass) Extend(q Pass) bool {
 // destination, ended since Sequence, or when the sender has gone back to before them. Each Pass that is OK must be
 // forwarded, in the order of Sequence, or its link be detached.
 func (t *Target) Forward(_ *Link, p Pass, r envelope.Run, now time.Time) {
-	t.now = now
+	t.clock(now)
 	ln := p.lane
 	if ln == nil || p.generation != ln.generation {
 		t.drops.add(DropDiscarded, p.frames)

@@ -22,7 +22,8 @@ type lane struct {
 	queue      nodeList
 	prev, next *lane // in to.active
 
-	// cost and loose are what is reserved, queued or on the wire of sequenced frames and of others: each at most a share.
+	// cost and loose are what is reserved, queued or on the wire of sequenced frames and of others: each at most a
+	// share.
 	cost, loose int64
 	// reserved is the part of both that is reserved, with its memory, and how many sequenced frames that is.
 	reserved reservation

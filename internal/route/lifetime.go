@@ -91,10 +91,7 @@ func (t *Target) beat(l *Link) {
 	t.at(dead)
 	next := l.sent.Add(t.limits.Heartbeat)
 	if !t.now.Before(next) {
-		// What waits already can't go out either: another HEARTBEAT would not help.
-		if !l.awake {
-			t.tellLink(l, dueHeartbeat)
-		}
+		t.tellLink(l, dueHeartbeat)
 		next = t.now.Add(t.limits.Heartbeat)
 	}
 	t.at(next)

@@ -28,7 +28,8 @@ func (r Role) String() string {
 // Peer is what admission says of a link's other end. It holds nothing about people.
 type Peer struct {
 	Role Role
-	// InstallID and Generation decide about takeover, of daemons only. A token without them is install "", generation 0.
+	// InstallID and Generation decide about takeover, of daemons only. A token without them is install "",
+	// generation 0.
 	InstallID  string
 	Generation uint64
 	// RequirePSK: no handshake of this peer weaker than IKpsk2.
@@ -66,7 +67,8 @@ type Link struct {
 
 	// heard is when a frame was received last, sent when one was taken last (or the link was attached).
 	heard, sent time.Time
-	// toldUnavailable: the client knows that no daemon is attached.
+	// toldUnavailable: the client has been told at least once that no daemon is attached. From then on it is told
+	// whenever that changes.
 	toldUnavailable bool
 
 	// unbound is the session that a client was told last not to have bound here, toldUnbound when.

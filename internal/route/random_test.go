@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	seeds = flag.Uint64("seeds", 150, "how many seeds TestAnythingMayHappen runs")
+	seeds = flag.Uint64("seeds", 60, "how many seeds TestAnythingMayHappen runs")
 	seed  = flag.Uint64("seed", 0, "the first of them")
 )
 

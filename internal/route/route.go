@@ -2,8 +2,8 @@
 // sessions and which link each side is bound to, the guard of each direction, the queue of each link, and what all that
 // may cost (docs/protocol.md: Sequencing, Flow control, Links, binding, takeover).
 //
-// It is pure: no I/O, goroutine or clock. Package hub holds the mutex around a Target and moves what the machine queues;
-// package envelope parses frames and owns their bytes. Nothing here knows a transport, a token or a key.
+// It is pure: no I/O, goroutine or clock. Package hub holds the mutex around a Target and moves what the machine
+// queues; package envelope parses frames and owns their bytes. Nothing here knows a transport, a token or a key.
 //
 // A frame takes two calls: Sequence decides and reserves what it will cost, Forward queues its bytes. Between the two
 // the mutex may be released; what happens meanwhile is settled by Forward. Take moves queued bytes into a message.
@@ -30,7 +30,7 @@ type Config struct {
 // Limits are all bounds of a target. A zero field means its default, except Heartbeat.
 type Limits struct {
 	// SessionWindow is viewport-session-window in bytes: a session's share of a link's queue is
-	// 2 × max(SessionWindow, 16,273) + 1 KiB in each direction. Default 1 MiB.
+	// 2 × max(SessionWindow, 16,273) + 4 KiB in each direction. Default 1 MiB.
 	SessionWindow int
 	// SessionsPerClient is how many open sessions a client link may have. Default 256.
 	SessionsPerClient int

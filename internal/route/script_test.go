@@ -341,7 +341,8 @@ func (w *world) take(l *route.Link, limit int) ([]string, bool) {
 // frame that does not parse, one that is freed twice panics in package mem.
 type pool struct{ used int }
 
-// buffer returns b in a buffer that is counted. Package mem leaves small ones to the garbage collector, so it is padded.
+// buffer returns b in a buffer that is counted. It is padded, because package mem leaves small ones to the garbage
+// collector.
 func (p *pool) buffer(b []byte) mem.Buffer {
 	p.used++
 	padded := make([]byte, len(b), len(b)+2048)

@@ -14,8 +14,8 @@ const (
 	capacityRetry = 5 * time.Second
 	// slowWithin is the time in which the third overflow of a lane ends its session.
 	slowWithin = time.Minute
-	// lastUnsequenced is the last type that is forwarded without being known; from there on types are for legacy frames,
-	// which a native link does not carry.
+	// lastUnsequenced is the last type that is forwarded without being known; from there on types are for legacy
+	// frames, which a native link does not carry.
 	lastUnsequenced = 31
 )
 
@@ -32,11 +32,11 @@ var (
 // serial, binding, guard, peer bound, share. (Form and limits are envelope's.) What passes is reserved until Forward.
 // Call it for the frames of a batch in order, and then Forward for those that pass.
 func (t *Target) Sequence(l *Link, f *envelope.Frame, now time.Time) Verdict {
-	t.now = now
+	t.clock(now)
 	if l.state != attached {
 		return Verdict{End: l.gone()}
 	}
-	l.heard = now
+	l.heard = t.now
 	l.in.add(1, f.Size)
 	if l == t.daemon && t.candidate != nil {
 		t.alive()
@@ -100,7 +100,12 @@ func (t *Target) fromClient(l *Link, s *session, h *envelope.Header) *session {
 			return s
 		}
 		t.drops.add(DropUnbound, 1)
-		t.tellUnbound(l, h.Session)
+		switch {
+		case s != nil || t.daemon != nil:
+			t.tellUnbound(l, h.Session)
+		case !l.toldUnavailable:
+			t.tellLink(l, duePeerUnavailable)
+		}
 		return nil
 	}
 	if !envelope.OwnsSession(h.BindKey, h.Session) {
@@ -112,6 +117,12 @@ func (t *Target) fromClient(l *Link, s *session, h *envelope.Header) *session {
 	if s != nil && s.refused != "" {
 		t.drops.add(DropEnded, 1)
 		t.tellAgain(l, &s.client, s.refused, s.id)
+		return nil
+	}
+	if s == nil && init && t.daemon == nil {
+		// A handshake is not resumed, so there is nothing to remember.
+		t.drops.add(DropNoPeer, 1)
+		t.tellLink(l, duePeerUnavailable)
 		return nil
 	}
 	if s == nil {
@@ -250,8 +261,8 @@ func (t *Target) destination(l *Link, s *session, typ relayv1.FrameType) *Link {
 	return to
 }
 
-// fits checks the share of the lane, and the budgets. A sequenced frame that does not fit starts dropping: the sender is
-// told to go back to the lowest that was dropped, and nothing passes until it does.
+// fits checks the share of the lane, and the budgets. A sequenced frame that does not fit starts dropping: the sender
+// is told to go back to the lowest that was dropped, and nothing passes until it does.
 func (t *Target) fits(l *Link, s *session, ln *lane, sequence uint64, cost int64) bool {
 	if sequence == 0 {
 		// Within the rules there are fewer of these than sequenced ones: what is beyond is nobody's loss.

@@ -88,8 +88,8 @@ func (t *Target) open(l *Link, id []byte) *session {
 	return s
 }
 
-// evict makes room for a session: the oldest that is over or whose client is away is forgotten, unless something of it is
-// still queued. Both can come back by a RESUME, as after a restart of the relay.
+// evict makes room for a session: the oldest that is over or whose client is away is forgotten, unless something of it
+// is still queued. Both can come back by a RESUME, as after a restart of the relay.
 func (t *Target) evict() bool {
 	for _, q := range []*sessionList{&t.closed, &t.lost} {
 		if s := q.head; s != nil && s.up.cost+s.up.loose+s.down.cost+s.down.loose == 0 {

@@ -77,8 +77,8 @@ func (t *Target) tellAgain(l *Link, sd *side, code reason.Code, session string) 
 	}
 }
 
-// tellUnbound tells a client to resume a session, once a second for the one it was told last. What was told is kept with
-// the link, because anybody may name the session: nobody's noise keeps its owner from being told.
+// tellUnbound tells a client to resume a session, once a second for the one it was told last. What was told is kept
+// with the link, because anybody may name the session: nobody's noise keeps its owner from being told.
 func (t *Target) tellUnbound(l *Link, id []byte) {
 	if l.unbound == string(id) && t.now.Sub(l.toldUnbound) < guard.Again {
 		return
@@ -92,7 +92,6 @@ func (t *Target) tellLink(l *Link, d due) {
 	switch d {
 	case duePeerAvailable:
 		l.due &^= duePeerUnavailable
-		l.toldUnavailable = false
 	case duePeerUnavailable:
 		l.due &^= duePeerAvailable
 		l.toldUnavailable = true
@@ -151,16 +150,18 @@ func (t *Target) takeControl(l *Link, limit int, o *envelope.Outgoing) int {
 }
 
 func (t *Target) appendDue(b []byte, l *Link, d due) []byte {
+	var why *reason.Error
 	switch d {
 	case dueProbe, dueHeartbeat:
 		return envelope.AppendHeartbeat(b, t.workspace, t.target, d == dueProbe)
 	case dueDrain:
-		return envelope.AppendStatus(b, t.workspace, t.target, "", statusOf(l.draining))
+		why = l.draining
 	case duePeerUnavailable:
-		return envelope.AppendStatus(b, t.workspace, t.target, "", statusOf(&reason.Error{Code: reason.PeerUnavailable}))
+		why = &reason.Error{Code: reason.PeerUnavailable}
 	default:
-		return envelope.AppendStatus(b, t.workspace, t.target, "", statusOf(&reason.Error{Code: reason.PeerAvailable}))
+		why = &reason.Error{Code: reason.PeerAvailable}
 	}
+	return envelope.AppendStatus(b, t.workspace, t.target, "", statusOf(why))
 }
 
 func statusOf(e *reason.Error) envelope.Status {

@@ -15,7 +15,8 @@ type Target struct {
 	budget            *Budget
 	drops             *Drops
 
-	// now is the time of the last event or frame; Take, which has none, uses it.
+	// now is the latest time of an event or frame; Take, which has none, uses it. It never goes back, though callers
+	// may read the clock before they wait for the mutex.
 	now time.Time
 	// effects have not been given out yet.
 	effects []Effect
@@ -30,7 +31,8 @@ type Target struct {
 	// candidate waits until probeEnd for daemon to be silent; nil: nobody waits. Never without a daemon.
 	candidate *Link
 	probeEnd  time.Time
-	// generation is the highest of a daemon that was admitted, remembered until generationEnd (zero while daemon is set).
+	// generation is the highest of a daemon that was admitted, remembered until generationEnd (zero while daemon is
+	// set).
 	generation    uint64
 	generationEnd time.Time
 
@@ -63,7 +65,7 @@ func New(c Config) *Target {
 
 // Step takes an event at the time now and returns the effects, valid until the next call of Step or Effects.
 func (t *Target) Step(ev Event, now time.Time) []Effect {
-	t.now = now
+	t.clock(now)
 	switch ev.Kind {
 	case Attach:
 		t.attach(ev.Link)
@@ -92,6 +94,12 @@ func (t *Target) Deadline() time.Time { return t.due }
 // Idle reports whether the target holds nothing that a new one would not: the hub may forget it.
 func (t *Target) Idle() bool {
 	return len(t.links) == 0 && t.candidate == nil && len(t.sessions) == 0 && t.generation == 0
+}
+
+func (t *Target) clock(now time.Time) {
+	if now.After(t.now) {
+		t.now = now
+	}
 }
 
 // at makes sure that a Tick comes no later than when.

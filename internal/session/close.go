@@ -99,21 +99,29 @@ func provable(c reason.Code) bool {
 	return c == reason.DataLost || c == reason.FlowViolation || c == reason.DecryptFailed || c == reason.Cancelled
 }
 
-// endWith ends the session with an error and, if there are keys, a RESET with a proof.
+// endWith ends the session with an error and tells it.
 func (m *Machine) endWith(by Party, code reason.Code, text string) {
-	if m.established() {
-		wire := code
-		if !provable(wire) {
-			wire = reason.Cancelled
-		}
+	m.tell(code)
+	m.finish(by, reason.New(code, "%s", text))
+}
+
+// tell makes a RESET that goes out after the end: with a proof for the peer if there are keys. Without, it is for the
+// relay alone, which would count a client's forgotten handshake as an open session.
+func (m *Machine) tell(code reason.Code) {
+	if !provable(code) {
+		code = reason.Cancelled
+	}
+	switch {
+	case m.established():
 		m.prepare(relayv1.FrameType_FRAME_TYPE_RESET)
 		m.attempt++
-		m.header.ResumeAttempt, m.header.Status = m.attempt, envelope.Status{Code: wire}.Append(nil)
+		m.header.ResumeAttempt, m.header.Status = m.attempt, envelope.Status{Code: code}.Append(nil)
 		m.header.Encoding = relayv1.Encoding_ENCODING_NOISE
 		mac := m.channel.Prove(m.proof(&m.header))
 		m.final = envelope.Append(nil, &m.header, mac[:])
+	case m.state == Handshaking:
+		m.final = AppendReset(nil, m.cfg.Workspace, m.cfg.Target, m.id, code)
 	}
-	m.finish(by, reason.New(code, "%s", text))
 }
 
 // finish ends the session with an error. Frames that were received stay readable.

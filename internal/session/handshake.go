@@ -142,7 +142,7 @@ func (m *Machine) agree(p *relayv1.SessionParameters) {
 	}
 	m.window = smaller(m.cfg.Window, p.GetWindow())
 	m.maxMessage = smaller(m.cfg.MaxMessage, p.GetMaxMessage())
-	m.peerVersion = cut(p.GetVersion(), maxVersion)
+	m.peerVersion = printable(cut(p.GetVersion(), maxVersion))
 }
 
 // Incoming is a HANDSHAKE_INIT that a daemon has read and not answered. It holds no session: an Incoming that is

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	relayv1 "github.com/getviewport/relay/gen/viewport/relay/v1"
 	"github.com/getviewport/relay/internal/envelope"
 	"github.com/getviewport/relay/internal/reason"
 )
@@ -132,8 +133,8 @@ func TestAHandshakeWithoutAnAnswerEndsAfterTenSeconds(t *testing.T) {
 	wantAlive(t, p.client.m)
 	p.wait(1)
 	wantEnd(t, p.client.m, Local, reason.HandshakeTimeout)
-	if got := types(p.client.sent); len(got) != 1 {
-		t.Errorf("sent %v, want one INIT: a handshake is not resumed", got)
+	if got := types(p.client.sent); len(got) != 2 || got[1] != relayv1.FrameType_FRAME_TYPE_RESET {
+		t.Errorf("sent %v, want one INIT (a handshake is not resumed), and a RESET that frees the relay's entry", got)
 	}
 	if !p.client.m.Done() {
 		t.Error("the machine is not done")

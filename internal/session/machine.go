@@ -211,7 +211,7 @@ func (m *Machine) ID() string { return m.id }
 // PeerKey is the peer's static public key. At a daemon it is only claimed until Opened.
 func (m *Machine) PeerKey() [32]byte { return m.peerKey }
 
-// PeerVersion is what the peer says it runs, at most 64 bytes of anything; empty until Opened.
+// PeerVersion is what the peer says it runs, at most 64 printable characters; empty until Opened.
 func (m *Machine) PeerVersion() string { return m.peerVersion }
 
 // Profile is the handshake's.

@@ -146,9 +146,11 @@ func (m *Machine) peerStatus(s envelope.Status, now time.Time) {
 	}
 	switch {
 	case s.Code == reason.PeerUnavailable:
+		m.tell(reason.Cancelled)
 		m.finish(Relay, told(s))
 	case s.Code != reason.PeerAvailable:
 	case m.state == Handshaking: // what was sent may have gone to the daemon's old link
+		m.tell(reason.Cancelled)
 		m.finish(Relay, told(s))
 	default:
 		m.waiting = true

@@ -91,9 +91,12 @@ func (m *Machine) expires() time.Time {
 
 // expire ends it.
 func (m *Machine) expire() {
-	switch {
-	case m.state == Closed:
+	if m.state == Closed {
 		m.over()
+		return
+	}
+	m.tell(reason.Cancelled)
+	switch {
 	case m.state != Handshaking:
 		m.finish(Local, reason.New(reason.PeerSilent, ""))
 	case m.badResponse:

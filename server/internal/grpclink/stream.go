@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
 
 	"github.com/getviewport/relay/internal/envelope"
 	"github.com/getviewport/relay/internal/reason"
@@ -39,8 +40,8 @@ func (s *Service) attach(srv any, stream grpc.ServerStream, _ *grpc.StreamServer
 	// The sender may outlive the handler for a moment (returning is what frees it), so the hub owns it.
 	link, err := s.hub.Attach(ctx, linkInfo(ctx), func() { s.hub.Go(p.send) })
 	if err != nil {
-		if errors.Is(err, ctx.Err()) {
-			return err
+		if ctx.Err() != nil {
+			return status.FromContextError(ctx.Err()).Err()
 		}
 		return s.refuse(reason.Of(err))
 	}
@@ -101,7 +102,8 @@ func (s *Service) run(stream grpc.ServerStream) error {
 	case <-p.link.Done():
 		return rpcerr.Status(p.link.Err())
 	case <-stream.Context().Done():
-		return stream.Context().Err()
+		// With its code, or log and metrics take a peer that left for an unknown fault.
+		return status.FromContextError(stream.Context().Err()).Err()
 	}
 }
 
