@@ -109,7 +109,9 @@ func (l *link) write() {
 			}
 			var o envelope.Outgoing
 			o.Add(envelope.RunOf(out, frames))
-			if err := l.stream.SendMsg(&o); err != nil {
+			err := l.stream.SendMsg(&o)
+			o.Free() // what gRPC did not take
+			if err != nil {
 				// The reader gets the status that explains it.
 				return
 			}

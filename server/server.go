@@ -138,12 +138,7 @@ func (s *Server) openAdmin(registry *prometheus.Registry) error {
 	)
 	relayv1.RegisterAdminServiceServer(server, &admin.Service{
 		RelayID: s.cfg.RelayID, Version: s.cfg.Version, Started: s.started, Hub: s.hub, Refusals: s.refusals,
-		Ready: func() (bool, string) {
-			if s.ready.Load() {
-				return true, ""
-			}
-			return false, "draining"
-		},
+		Ready: s.readiness,
 	})
 	reflection.Register(server)
 	mux := http.NewServeMux()
@@ -221,6 +216,17 @@ func (s *Server) setReady(ready bool) {
 	s.health.SetServingStatus("", status)
 }
 
+// readiness reports whether new links can be admitted, and if not why.
+func (s *Server) readiness() (ok bool, why string) {
+	switch {
+	case !s.ready.Load():
+		return false, "not serving: starting or draining"
+	case s.cfg.JWKSURL != "" && s.admitter.Stats().Keys == 0:
+		return false, "no keys from the platform yet (RELAY_JWKS_URL)"
+	}
+	return true, ""
+}
+
 func addrText(a net.Addr) string {
 	if a == nil {
 		return ""
@@ -246,6 +252,6 @@ func (s *Server) probes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /health", answer(alive))
 	mux.HandleFunc("GET /livez", answer(alive))
-	mux.HandleFunc("GET /readyz", answer(s.ready.Load))
+	mux.HandleFunc("GET /readyz", answer(func() bool { ok, _ := s.readiness(); return ok }))
 	return mux
 }

@@ -26,6 +26,8 @@ type Proof struct {
 	First uint64
 	// Ack, Consumed and Attempt are the envelope's fields.
 	Ack, Consumed, Attempt uint64
+	// Code is the status code of a RESET, so that a relay can't turn one end into another; empty otherwise.
+	Code string
 }
 
 // SetResumeSecret derives the keys of the proofs from the 32 bytes that the daemon made for this session. They differ
@@ -84,15 +86,17 @@ func (p Proof) proved() bool {
 	return false
 }
 
-// mac is HMAC-SHA-256 over label, type u8, session id behind its u16 length, first, ack, consumed and attempt u64.
+// mac is HMAC-SHA-256 over label, type u8, session id behind its u16 length, first, ack, consumed and attempt u64, and
+// the code behind its u16 length.
 func (p Proof) mac(key *[KeySize]byte) [sha256.Size]byte {
-	b := make([]byte, 0, len(proofLabel)+1+2+len(p.Session)+4*8)
+	b := make([]byte, 0, len(proofLabel)+1+2+len(p.Session)+4*8+2+len(p.Code))
 	b = append(b, proofLabel...)
 	b = append(b, byte(p.Type))
 	b = appendString(b, p.Session)
 	for _, v := range [...]uint64{p.First, p.Ack, p.Consumed, p.Attempt} {
 		b = binary.BigEndian.AppendUint64(b, v)
 	}
+	b = appendString(b, p.Code)
 	h := hmac.New(sha256.New, key[:])
 	h.Write(b)
 	return [sha256.Size]byte(h.Sum(nil))

@@ -31,6 +31,7 @@ func TestAProofHoldsForItsSessionRoleAndNumbersOnly(t *testing.T) {
 		"ack":                 func(p *Proof) { p.Ack++ },
 		"consumed":            func(p *Proof) { p.Consumed++ },
 		"attempt":             func(p *Proof) { p.Attempt++ },
+		"code":                func(p *Proof) { p.Code = "CANCELLED" },
 		"ack for consumed":    func(p *Proof) { p.Ack, p.Consumed = p.Consumed, p.Ack },
 	} {
 		changed := proof

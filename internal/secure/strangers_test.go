@@ -143,6 +143,8 @@ func strangerProofs(t *testing.T, v proofFile) {
 		for _, n := range []uint64{p.First, p.Ack, p.Consumed, p.Attempt} {
 			mac.Write(binary.BigEndian.AppendUint64(nil, n))
 		}
+		mac.Write([]byte{byte(len(p.Code) >> 8), byte(len(p.Code))})
+		mac.Write([]byte(p.Code))
 		equal(t, "proof", mac.Sum(nil), p.Proof, nil)
 		types.WriteString(p.Type.String())
 	}

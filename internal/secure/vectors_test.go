@@ -55,6 +55,7 @@ type (
 		Ack      uint64            `json:"ack,string"`
 		Consumed uint64            `json:"consumed,string"`
 		Attempt  uint64            `json:"attempt,string"`
+		Code     string            `json:"code"`
 		Proof    hexBytes          `json:"proof"`
 	}
 	proofFile struct {
@@ -314,10 +315,10 @@ func proofs(client, daemon *Channel) proofFile {
 		role *Channel
 		Proof
 	}{
-		{client, Proof{resume, vectorSession, 2, 7, 5, 1}},
-		{daemon, Proof{resumed, vectorSession, 8, 1, 1, 1}},
-		{client, Proof{resumed, vectorSession, MaxSequence, 1<<63 - 1, 0, 1 << 32}},
-		{daemon, Proof{reset, vectorSession, 0, 0, 0, 0}},
+		{client, Proof{resume, vectorSession, 2, 7, 5, 1, ""}},
+		{daemon, Proof{resumed, vectorSession, 8, 1, 1, 1, ""}},
+		{client, Proof{resumed, vectorSession, MaxSequence, 1<<63 - 1, 0, 1 << 32, ""}},
+		{daemon, Proof{reset, vectorSession, 0, 0, 0, 2, "CANCELLED"}},
 	} {
 		role := "client"
 		if p.role == daemon {
@@ -325,7 +326,7 @@ func proofs(client, daemon *Channel) proofFile {
 		}
 		mac := p.role.Prove(p.Proof)
 		v.Proofs = append(v.Proofs, proofVector{
-			role, p.Type, p.Session, p.First, p.Ack, p.Consumed, p.Attempt, bytes.Clone(mac[:]),
+			role, p.Type, p.Session, p.First, p.Ack, p.Consumed, p.Attempt, p.Code, bytes.Clone(mac[:]),
 		})
 	}
 	return v

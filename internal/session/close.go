@@ -117,7 +117,7 @@ func (m *Machine) tell(code reason.Code) {
 		m.attempt++
 		m.header.ResumeAttempt, m.header.Status = m.attempt, envelope.Status{Code: code}.Append(nil)
 		m.header.Encoding = relayv1.Encoding_ENCODING_NOISE
-		mac := m.channel.Prove(m.proof(&m.header))
+		mac := m.channel.Prove(m.proof(&m.header, code))
 		m.final = envelope.Append(nil, &m.header, mac[:])
 	case m.state == Handshaking:
 		m.final = AppendReset(nil, m.cfg.Workspace, m.cfg.Target, m.id, code)
@@ -164,8 +164,8 @@ func (m *Machine) receiveReset(h *envelope.Header, mac []byte, now time.Time) {
 		if s.Code == reason.SessionUnknown && m.outstanding {
 			m.finish(Peer, reason.New(reason.SessionUnknown, ""))
 		}
-	case m.accept(h, mac, now):
-		if !provable(s.Code) { // the proof does not cover the code
+	case m.accept(h, s.Code, mac, now):
+		if !provable(s.Code) { // of a later version: still an end
 			s.Code = reason.Cancelled
 		}
 		m.finish(Peer, reason.New(s.Code, ""))

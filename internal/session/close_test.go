@@ -221,6 +221,7 @@ func TestOnlyAProofMakesAResetOfAnEstablishedSession(t *testing.T) {
 		"no proof": func(f *frame) { f.ciphertext = nil },
 		"attempt":  func(f *frame) { f.ResumeAttempt += 5 },
 		"sequence": func(f *frame) { f.Sequence = 9 },
+		"code":     func(f *frame) { f.Status = envelope.Status{Code: reason.DataLost}.Append(nil) },
 	} {
 		forged := reset.clone()
 		alter(&forged)
@@ -229,7 +230,6 @@ func TestOnlyAProofMakesAResetOfAnEstablishedSession(t *testing.T) {
 			t.Fatalf("%s altered: %v", name, p.daemon.m.Err())
 		}
 	}
-	reset.Status = envelope.Status{Code: reason.NotAuthorised}.Append(nil) // the proof does not cover it
 	p.give(&p.daemon, reset)
 	wantEnd(t, p.daemon.m, Peer, reason.Cancelled)
 	if !p.daemon.m.Done() || !p.daemon.fx.Has(EndedUnclean|Readable|Writable) {

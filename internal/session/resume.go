@@ -41,7 +41,7 @@ func (m *Machine) appendResume(dst []byte, limit int, typ relayv1.FrameType, now
 	if typ == relayv1.FrameType_FRAME_TYPE_RESUME {
 		h.BindKey = m.bindKey
 	}
-	mac := m.channel.Prove(m.proof(h))
+	mac := m.channel.Prove(m.proof(h, ""))
 	dst, ok := m.appendPrepared(dst, limit, mac[:])
 	if !ok {
 		return dst, true
@@ -54,19 +54,20 @@ func (m *Machine) appendResume(dst []byte, limit int, typ relayv1.FrameType, now
 	return dst, false
 }
 
-// proof is what a header of RESUME, RESUMED or RESET claims.
-func (m *Machine) proof(h *envelope.Header) secure.Proof {
+// proof is what a header of RESUME, RESUMED or RESET claims; code is the status code of a RESET.
+func (m *Machine) proof(h *envelope.Header, code reason.Code) secure.Proof {
 	return secure.Proof{
 		Type: h.Type, Session: m.id, First: h.Sequence, Ack: h.Ack, Consumed: h.Consumed, Attempt: h.ResumeAttempt,
+		Code: string(code),
 	}
 }
 
 // accept reports whether h has a proof of the peer that is newer than the last one.
-func (m *Machine) accept(h *envelope.Header, mac []byte, now time.Time) bool {
+func (m *Machine) accept(h *envelope.Header, code reason.Code, mac []byte, now time.Time) bool {
 	if h.ResumeAttempt <= m.peerAttempt {
 		return false
 	}
-	if !m.channel.Verify(m.proof(h), mac) {
+	if !m.channel.Verify(m.proof(h, code), mac) {
 		m.noteUnverified()
 		return false
 	}
@@ -78,7 +79,7 @@ func (m *Machine) accept(h *envelope.Header, mac []byte, now time.Time) bool {
 // receiveResume takes RESUME and RESUMED. Each that is accepted causes a resend, never suppressed as a duplicate: the
 // obvious saving there hangs sessions (docs/protocol.md, Sequencing).
 func (m *Machine) receiveResume(h *envelope.Header, mac []byte, now time.Time) {
-	if !m.established() || !m.accept(h, mac, now) {
+	if !m.established() || !m.accept(h, "", mac, now) {
 		return
 	}
 	m.outstanding, m.waiting = false, false

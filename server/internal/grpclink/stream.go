@@ -135,7 +135,9 @@ func (p *pump) send() {
 		if !p.link.Take(batchBytes, &o) {
 			return
 		}
-		if err := p.stream.SendMsg(&o); err != nil {
+		err := p.stream.SendMsg(&o)
+		o.Free() // what gRPC did not take
+		if err != nil {
 			p.link.Detach()
 			return
 		}
