@@ -253,10 +253,11 @@ func (m *Machine) Next(now time.Time) (msg []byte, err error, ok bool, e Effects
 	return msg, nil, true, e
 }
 
-// noteAckWanted lets an ack go out at once after a quarter window, else within ackDelay.
+// noteAckWanted lets an ack go out at once after a quarter window, else within ackDelay. CLOSE is acked at once: nothing
+// follows that the ack could ride on, and a peer that leaves waits for it.
 func (m *Machine) noteAckWanted(now time.Time) {
 	in := &m.in
-	if max(in.received, in.taken) >= m.window/4 {
+	if in.closeReceived || max(in.received, in.taken) >= m.window/4 {
 		in.ackDue, in.ackAt = true, time.Time{}
 		return
 	}
