@@ -62,7 +62,7 @@ func New(cfg Config) (*Server, error) {
 	admitter, err := admission.New(admission.Config{
 		JWKSURL: cfg.JWKSURL, ValidateURL: cfg.ValidateURL, InternalKey: cfg.InternalKey,
 		Issuer: cfg.Issuer, Audience: cfg.Audience,
-		ValidateTimeout: cfg.ValidateTimeout, ValidateConcurrency: cfg.ValidateConcurrency,
+		ValidateTimeout: cfg.ValidateTimeout, ValidateConcurrency: cfg.ValidateConcurrency, Log: cfg.Log,
 	})
 	if err != nil {
 		return nil, err

@@ -1,8 +1,8 @@
 // Package admission decides whether a bearer token may open a link, and turns it into a Grant.
 //
-// It checks tokens by the platform's public keys (JWKS), by the platform's validate call, or by both in this order, and
-// fails closed: when the platform can't be asked the answer is PLATFORM_UNAVAILABLE, never a Grant and never "bad token".
-// What it keeps of a token is in Grant: nothing about people, and no byte of the token itself.
+// It checks tokens by the platform's public keys (JWKS), by the platform's validate call, or by both in this order,
+// and fails closed: when the platform can't be asked the answer is PLATFORM_UNAVAILABLE, never a Grant and never "bad
+// token". What it keeps of a token is in Grant: nothing about people, and no byte of the token itself.
 //
 // It knows no transport, counts no links and ends none: who admits, limits and re-checks links does that elsewhere.
 package admission
@@ -100,8 +100,8 @@ func (a *Admitter) Run(ctx context.Context) error {
 	return nil
 }
 
-// Admit returns what a token allows. The error is always a *reason.Error; if ctx ends first it is PLATFORM_UNAVAILABLE.
-// It never waits for keys, and at most ValidateTimeout for the platform.
+// Admit returns what a token allows. The error is always a *reason.Error; if ctx ends first it is
+// PLATFORM_UNAVAILABLE. It never waits for keys, and at most ValidateTimeout for the platform.
 func (a *Admitter) Admit(ctx context.Context, r Request) (Grant, error) {
 	switch {
 	case r.Token == "":

@@ -25,8 +25,8 @@ type claims struct {
 	requirePSK              bool
 }
 
-// readClaims types the claims of o: whatever is there must be of its type and length, which are those that the platform
-// promises. The error names the first claim that is not, never its value.
+// readClaims types the claims of o: whatever is there must be of its type and length, which are those that the
+// platform promises. The error names the first claim that is not, never its value.
 func readClaims(o object) (*claims, error) {
 	c := &claims{generation: -1}
 	var policy, profile string
@@ -160,8 +160,8 @@ func (c *claims) grant(r Request) Grant {
 	return g
 }
 
-// merge adds what the platform answered to what the token says. Both have allowed the same request. What only one of them
-// says counts, the stricter of two counts, and else the token does, because it is signed.
+// merge adds what the platform answered to what the token says. Both have allowed the same request. What only one of
+// them says counts, the stricter of two counts, and else the token does, because it is signed.
 func (c *claims) merge(answer *claims) {
 	c.requirePSK = c.requirePSK || answer.requirePSK
 	if answer.expires != nil && (c.expires == nil || answer.expires.Before(c.expires.Time)) {

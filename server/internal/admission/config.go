@@ -47,8 +47,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Problems returns what keeps c from working, a sentence each; nothing: New accepts it. No value is quoted: each may hold
-// a secret.
+// Problems returns what keeps c from working, a sentence each; nothing: New accepts it. No value is quoted: each may
+// hold a secret.
 func (c Config) Problems() []string {
 	c = c.withDefaults()
 	var out []string
@@ -94,8 +94,8 @@ func urlFault(s string) string {
 	return ""
 }
 
-// Explain returns what an operator loses by configuring only one of JWKSURL and ValidateURL, a sentence each; nothing with
-// both.
+// Explain returns what an operator loses by configuring only one of JWKSURL and ValidateURL, a sentence each; nothing
+// with both.
 func (c Config) Explain() []string {
 	switch {
 	case c.JWKSURL == "" && c.ValidateURL != "":

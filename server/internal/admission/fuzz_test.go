@@ -13,13 +13,16 @@ import (
 
 // FuzzPreParse: what passes has one encoding only, and golang-jwt reads the same header and claims from it.
 func FuzzPreParse(f *testing.F) {
+	head := b64([]byte(`{"alg":"EdDSA","kid":"k"}`))
 	for _, seed := range []string{
 		"", "..", "...", "a.b.c", unsigned("RS256"), unsigned("none"),
-		b64([]byte(`{"alg":"ES256","kid":"k"}`)) + "." + b64([]byte(`{"exp":1,"x":[1.5e3,{"a":null}],"\u00e9":"\ud83d\ude00"}`)) + ".AA",
+		head + "." + b64([]byte(`{"exp":1,"x":[1.5e3,{"a":null}],"\u00e9":"\ud83d\ude00"}`)) + ".AA",
+		head + ".e30.AB",
+		head + ".e3\n0.AA",
 		b64([]byte(`{"alg":"EdDSA","kid":"k","kid":"l"}`)) + ".e30.AA",
 		b64([]byte(`{"alg":"EdDSA","kid":"k"} `)) + ".e30.AAAA",
-		b64([]byte(`{"alg":"EdDSA","kid":"k"}`)) + "." + b64([]byte(`{"x":"\ud800"}`)) + ".AAAA",
-		b64([]byte(`{"alg":"EdDSA","kid":"k"}`)) + "." + b64([]byte(`{"x":`+strings.Repeat("[", 40)+strings.Repeat("]", 40)+`}`)) + ".AAAA",
+		head + "." + b64([]byte(`{"x":"\ud800"}`)) + ".AAAA",
+		head + "." + b64([]byte(`{"x":`+strings.Repeat("[", 40)+strings.Repeat("]", 40)+`}`)) + ".AAAA",
 	} {
 		f.Add(seed)
 	}
@@ -40,7 +43,7 @@ func FuzzPreParse(f *testing.F) {
 		if err != nil {
 			t.Fatalf("golang-jwt: got %v, want it accepted", err)
 		}
-		if parsed.Header["alg"] != head.algorithm || parsed.Header["kid"] != head.keyID || parsed.Method.Alg() != head.algorithm {
+		if got := (header{parsed.Method.Alg(), parsed.Header["kid"].(string)}); got != head {
 			t.Errorf("got header %+v, golang-jwt %v", head, parsed.Header)
 		}
 		if ours := plain(claims); !reflect.DeepEqual(ours, map[string]any(theirs)) {
@@ -87,8 +90,9 @@ func plain(v any) any {
 // FuzzObject: what passes is what encoding/json reads, and every other reader of JSON must read the same.
 func FuzzObject(f *testing.F) {
 	for _, seed := range []string{
-		`{}`, `{"a":1}`, `{"a":1,"a":2}`, `{"a":1,"\u0061":2}`, `{"a":{"b":[{"c":1,"c":1}]}}`, `[]`, `null`, `{"a":1}x`, `{"a":"\ud800"}`,
-		`{"\ud800\udc00":"\\ud800"}`, `{"a":1,}`, `{"a" "b"}`, "{\"a\":\"\xff\"}", ` {"a":-0.0e-1} `, `{"a":[1,[2]],"b":tru}`, `{`, `{"a":[}]`,
+		`{}`, `{"a":1}`, `{"a":1,"a":2}`, `{"a":1,"\u0061":2}`, `{"a":{"b":[{"c":1,"c":1}]}}`, `[]`, `null`, `{"a":1}x`,
+		`{"a":"\ud800"}`, `{"a":[1,[2]],"b":tru}`,
+		`{"\ud800\udc00":"\\ud800"}`, `{"a":1,}`, `{"a" "b"}`, "{\"a\":\"\xff\"}", ` {"a":-0.0e-1} `, `{`, `{"a":[}]`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -115,7 +119,7 @@ func FuzzJWKS(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `{"keys":[]}`, document(ecOne(), edOne()), document(rsaOne()),
 		`{"keys":[{"kid":"a","kty":"RSA","n":"AQAB","e":"AQAB"}]}`, `{"keys":[{"kid":"a","kty":"oct","k":"AA"},null,5]}`,
-		text(map[string]any{"keys": []any{ecOne().with(map[string]any{"x": "AA"}), edOne().with(map[string]any{"key_ops": []string{"verify"}})}}),
+		text(values{"keys": []any{ecOne().with(values{"x": "AA"}), edOne().with(values{"key_ops": []string{"verify"}})}}),
 	} {
 		f.Add([]byte(seed))
 	}

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// newClient returns a client that follows no redirect and keeps no cookie, over the transport of base. Without one it gets
-// a transport that reaches nothing but the addresses it is given, and own is true.
+// newClient returns a client that follows no redirect and keeps no cookie, over the transport of base. Without one it
+// gets a transport that reaches nothing but the addresses it is given, and own is true.
 func newClient(base *http.Client, perHost int) (client *http.Client, own bool) {
 	client = &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -27,7 +27,8 @@ func newClient(base *http.Client, perHost int) (client *http.Client, own bool) {
 		TLSHandshakeTimeout: 5 * time.Second,
 		ForceAttemptHTTP2:   true,
 		MaxIdleConnsPerHost: perHost + 1, // and one for the keys
-		// Node closes idle connections after 5 s; a request that meets that moment fails and, being a POST, is not sent again.
+		// Node closes idle connections after 5 s; a request that meets that moment fails and, being a POST, is not sent
+		// again.
 		IdleConnTimeout:        4 * time.Second,
 		DisableCompression:     true, // a small body can't become a large one
 		MaxResponseHeaderBytes: 64 << 10,
@@ -52,8 +53,8 @@ func roundTrip(client *http.Client, request *http.Request, limit int64) (status 
 	return response.StatusCode, body, nil
 }
 
-// cause turns an error of net/http into one for the log. What is passed on names addresses and certificates; the rest may
-// quote the URL, which can hold a secret, or what the other side sent, which can be what we sent.
+// cause turns an error of net/http into one for the log. What is passed on names addresses and certificates; the rest
+// may quote the URL, which can hold a secret, or what the other side sent, which can be what we sent.
 func cause(err error) error {
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() || errors.Is(err, context.DeadlineExceeded) {
 		return errors.New("no whole answer came in time")

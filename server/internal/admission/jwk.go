@@ -30,9 +30,9 @@ type key struct {
 // keySet is a parsed JWKS, by kid. It never changes.
 type keySet map[string]key
 
-// parseKeySet reads a JWKS document (RFC 7517). Keys that can't be used are left out, as section 5 wants; so is every kid
-// that two keys of the set carry, whatever their kind: which of the two is meant can't be told. A set without a usable
-// key is an error, for it is more often an accident than a wish, and would lock everybody out.
+// parseKeySet reads a JWKS document (RFC 7517). Keys that can't be used are left out, as section 5 wants; so is every
+// kid that two keys of the set carry, whatever their kind: which of the two is meant can't be told. A set without a
+// usable key is an error, for it is more often an accident than a wish, and would lock everybody out.
 func parseKeySet(b []byte) (keySet, error) {
 	document, err := parseObject(b)
 	if err != nil {
@@ -105,7 +105,7 @@ func parseKey(jwk object) (key, bool) {
 // rsaKey reads n and e (RFC 7518, section 6.3.1).
 func rsaKey(jwk object) *rsa.PublicKey {
 	n, e := number(jwk["n"]), number(jwk["e"])
-	if n == nil || n.BitLen() < minModulus || n.BitLen() > maxModulus || n.Bit(0) == 0 {
+	if n == nil || n.BitLen() < minModulus || n.Bit(0) == 0 {
 		return nil
 	}
 	// crypto/rsa takes exponents of at most 31 bits.
@@ -115,7 +115,7 @@ func rsaKey(jwk object) *rsa.PublicKey {
 	return &rsa.PublicKey{N: n, E: int(e.Int64())}
 }
 
-// number reads a Base64urlUInt: big-endian in as few bytes as possible.
+// number reads a Base64urlUInt of at most maxModulus bits: big-endian in as few bytes as possible.
 func number(v any) *big.Int {
 	b := octets(v)
 	if len(b) == 0 || len(b) > maxModulus/8 || b[0] == 0 {

@@ -53,8 +53,8 @@ type keyring struct {
 	// asked are the unknown kids that tokens brought since the last fetch began, or since an earlier one if those after
 	// it failed: at most maxAsked.
 	asked map[string]bool
-	// absent are kids that set is known to lack: those that were asked for before its fetch began, and those that went
-	// with it. Disjoint from set.
+	// absent are kids that set, unless it has them, is known to lack: those that were asked for before its fetch began,
+	// and those of the set before. At most maxAsked and maxKeys.
 	absent map[string]bool
 	// fetches and fetchFailures count since the start.
 	fetches, fetchFailures uint64
@@ -64,8 +64,9 @@ func newKeyring(url string, client *http.Client, log *slog.Logger) *keyring {
 	return &keyring{url: url, client: client, log: log, kick: make(chan struct{}, 1), asked: map[string]bool{}}
 }
 
-// lookup returns the key of a kid. An unknown kid is TOKEN_INVALID only if a fetch that began after somebody asked for it,
-// at most askInterval ago, did not bring it. Else it makes a fetch due and is PLATFORM_UNAVAILABLE until then.
+// lookup returns the key of a kid. An unknown kid is TOKEN_INVALID only if a fetch that began after somebody asked
+// for it, at most askInterval ago, did not bring it. Else it makes a fetch due and is PLATFORM_UNAVAILABLE until
+// then.
 func (r *keyring) lookup(id string) (key, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -189,7 +190,6 @@ func (r *keyring) settle(asked map[string]bool, set keySet, err error) {
 		r.absent[id] = true
 	}
 	for id := range set {
-		delete(r.absent, id)
 		delete(r.asked, id)
 	}
 	r.set, r.fetched = set, r.began

@@ -94,8 +94,8 @@ func parseValue(d *json.Decoder, depth int) (any, error) {
 	return list, nil
 }
 
-// loneSurrogate reports whether b escapes half a character, as in "\ud800": encoding/json turns every such half into the
-// same U+FFFD, so two different texts would become equal. It may be wrong about text that is no JSON.
+// loneSurrogate reports whether b escapes half a character, as in "\ud800": encoding/json turns every such half into
+// the same U+FFFD, so two different texts would become equal. It may be wrong about text that is no JSON.
 func loneSurrogate(b []byte) bool {
 	for {
 		i := bytes.IndexByte(b, '\\')

@@ -6,8 +6,8 @@ import "time"
 type Stats struct {
 	// Fetches of the key set that began, and how many of them failed.
 	Fetches, FetchFailures uint64
-	// Keys is how many keys can be used now, KeysFetched when their fetch began (zero: none was good yet), KidsAsked how many
-	// unknown kids wait for the next fetch.
+	// Keys is how many keys can be used now, KeysFetched when their fetch began (zero: none was good yet), KidsAsked how
+	// many unknown kids wait for the next fetch.
 	Keys        int
 	KeysFetched time.Time
 	KidsAsked   int

@@ -24,12 +24,14 @@ const (
 // strictBase64 refuses trailing bits that are not zero. It still skips CR and LF, hence the alphabet check before it.
 var strictBase64 = base64.RawURLEncoding.Strict()
 
-// header is what counts of a token's header. jku, x5u, x5c and jwk are ignored: keys come from the configured JWKS only.
+// header is what counts of a token's header. jku, x5u, x5c and jwk are ignored: keys come from the configured JWKS
+// only.
 type header struct{ algorithm, keyID string }
 
-// preParse reads what golang-jwt is too lenient about, before golang-jwt sees the token: RFC 7515 forbids duplicate names
-// (section 4), characters outside the base64url alphabet (section 2) and unknown critical headers (section 4.1.11).
-// What it returns is read from the one and only encoding of the token's header and claims; no signature was checked.
+// preParse reads what golang-jwt is too lenient about, before golang-jwt sees the token: RFC 7515 forbids duplicate
+// names (section 4), characters outside the base64url alphabet (section 2) and unknown critical headers (section
+// 4.1.11). What it returns is read from the one and only encoding of the token's header and claims; no signature was
+// checked.
 func preParse(token string) (header, object, error) {
 	if len(token) > maxToken {
 		return header{}, nil, errors.New("the token is too long")
@@ -103,8 +105,8 @@ func keyID(v any) (string, bool) {
 	return s, true
 }
 
-// opaque reports whether a token that only the platform can read may be sent to it (RFC 6750, section 2.1, has the same
-// alphabet but for the place of "=").
+// opaque reports whether a token that only the platform can read may be sent to it (RFC 6750, section 2.1, has the
+// same alphabet but for the place of "=").
 func opaque(token string) bool {
 	if len(token) > maxToken {
 		return false

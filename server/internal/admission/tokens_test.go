@@ -38,8 +38,8 @@ func resign(method jwt.SigningMethod, private any, header, claims string) string
 }
 
 // withHeader is a good token of s with the header changed.
-func (s signer) withHeader(changes map[string]any) string {
-	h := changed(map[string]any{"alg": s.method.Alg(), "kid": s.id}, changes)
+func (s signer) withHeader(changes values) string {
+	h := changed(values{"alg": s.method.Alg(), "kid": s.id}, changes)
 	return s.sign(text(h), text(good(nil)))
 }
 
@@ -50,7 +50,7 @@ func rawClaims(front string) string {
 
 // unsigned has the header's alg and some signature.
 func unsigned(alg string) string {
-	return b64([]byte(text(map[string]any{"alg": alg, "kid": "rsa-1"}))) + "." + b64([]byte(text(good(nil)))) + ".AAAA"
+	return b64([]byte(text(values{"alg": alg, "kid": "rsa-1"}))) + "." + b64([]byte(text(good(nil)))) + ".AAAA"
 }
 
 // at is the time now and a number of seconds.
@@ -63,7 +63,7 @@ func edit(f func(parts []string)) string {
 	return strings.Join(parts, ".")
 }
 
-// nonCanonical sets a bit of the last character that decoding ignores. n is the length that s must have, modulo 4.
+// nonCanonical sets a bit of the last character that decoding ignores.
 func nonCanonical(s string) string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	if len(s)%4 == 0 {
@@ -73,8 +73,8 @@ func nonCanonical(s string) string {
 	return s[:len(s)-1] + alphabet[last|1:last|1+1]
 }
 
-// padded are claims whose base64 has spare bits.
-func padded() string {
+// spareBits are good claims whose base64 has spare bits.
+func spareBits() string {
 	claims := text(good(nil))
 	for len(claims)%3 != 1 {
 		claims = " " + claims
@@ -82,8 +82,8 @@ func padded() string {
 	return claims
 }
 
-// hostile are tokens with the reason that each gets from a relay that has the platform's keys; "" is admitted. They are
-// made inside the test, for they hold the time.
+// hostile are tokens with the reason that each gets from a relay that has the platform's keys; "" is admitted. They
+// are made inside the test, for they hold the time.
 var hostile = map[string]struct {
 	token func() string
 	want  reason.Code
@@ -102,12 +102,20 @@ var hostile = map[string]struct {
 		func() string { return strings.TrimSuffix(unsigned("none"), "AAAA") }, reason.TokenInvalid,
 	},
 	"alg RS256, empty signature": {func() string { return edit(func(p []string) { p[2] = "" }) }, reason.TokenInvalid},
-	"alg rs256":                  {func() string { return rsaOne().withHeader(map[string]any{"alg": "rs256"}) }, reason.TokenInvalid},
-	"alg absent":                 {func() string { return rsaOne().withHeader(map[string]any{"alg": nil}) }, reason.TokenInvalid},
-	"alg a number":               {func() string { return rsaOne().withHeader(map[string]any{"alg": 256}) }, reason.TokenInvalid},
-	"alg an array":               {func() string { return rsaOne().withHeader(map[string]any{"alg": []string{"RS256"}}) }, reason.TokenInvalid},
+	"alg rs256": {func() string {
+		return rsaOne().withHeader(values{"alg": "rs256"})
+	}, reason.TokenInvalid},
+	"alg absent": {func() string {
+		return rsaOne().withHeader(values{"alg": nil})
+	}, reason.TokenInvalid},
+	"alg a number": {func() string {
+		return rsaOne().withHeader(values{"alg": 256})
+	}, reason.TokenInvalid},
+	"alg an array": {func() string {
+		return rsaOne().withHeader(values{"alg": []string{"RS256"}})
+	}, reason.TokenInvalid},
 	"Alg instead of alg": {
-		func() string { return rsaOne().withHeader(map[string]any{"alg": nil, "Alg": "RS256"}) }, reason.TokenInvalid,
+		func() string { return rsaOne().withHeader(values{"alg": nil, "Alg": "RS256"}) }, reason.TokenInvalid,
 	},
 	"HS256 with the public key": {func() string {
 		return resign(jwt.SigningMethodHS256, publicPEM(), `{"alg":"HS256","kid":"rsa-1"}`, text(good(nil)))
@@ -124,9 +132,15 @@ var hostile = map[string]struct {
 	"RS512 with the right key": {func() string {
 		return resign(jwt.SigningMethodRS512, rsaOne().private, `{"alg":"RS512","kid":"rsa-1"}`, text(good(nil)))
 	}, reason.TokenInvalid},
-	"RS256 with the kid of an EC key":  {func() string { return rsaOne().withHeader(map[string]any{"kid": "ec-1"}) }, reason.TokenInvalid},
-	"ES256 with the kid of an RSA key": {func() string { return ecOne().withHeader(map[string]any{"kid": "rsa-1"}) }, reason.TokenInvalid},
-	"EdDSA with the kid of an EC key":  {func() string { return edOne().withHeader(map[string]any{"kid": "ec-1"}) }, reason.TokenInvalid},
+	"RS256 with the kid of an EC key": {func() string {
+		return rsaOne().withHeader(values{"kid": "ec-1"})
+	}, reason.TokenInvalid},
+	"ES256 with the kid of an RSA key": {func() string {
+		return ecOne().withHeader(values{"kid": "rsa-1"})
+	}, reason.TokenInvalid},
+	"EdDSA with the kid of an EC key": {func() string {
+		return edOne().withHeader(values{"kid": "ec-1"})
+	}, reason.TokenInvalid},
 	"ES384 said to be ES256": {func() string {
 		k, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 		if err != nil {
@@ -134,79 +148,117 @@ var hostile = map[string]struct {
 		}
 		return resign(jwt.SigningMethodES384, k, ecOne().header(), text(good(nil)))
 	}, reason.TokenInvalid},
-	"another key under this kid": {func() string { return rsaTwo().withHeader(map[string]any{"kid": "rsa-1"}) }, reason.TokenInvalid},
+	"another key under this kid": {func() string {
+		return rsaTwo().withHeader(values{"kid": "rsa-1"})
+	}, reason.TokenInvalid},
 
 	// Key ids.
-	"kid unknown":       {func() string { return rsaOne().withHeader(map[string]any{"kid": "nobody"}) }, reason.PlatformUnavailable},
-	"kid in other case": {func() string { return rsaOne().withHeader(map[string]any{"kid": "RSA-1"}) }, reason.PlatformUnavailable},
-	"kid a path":        {func() string { return rsaOne().withHeader(map[string]any{"kid": "../../dev/null"}) }, reason.PlatformUnavailable},
-	"kid absent":        {func() string { return rsaOne().withHeader(map[string]any{"kid": nil}) }, reason.TokenInvalid},
-	"kid empty":         {func() string { return rsaOne().withHeader(map[string]any{"kid": ""}) }, reason.TokenInvalid},
-	"kid null":          {func() string { return rsaOne().sign(`{"alg":"RS256","kid":null}`, text(good(nil))) }, reason.TokenInvalid},
-	"kid with NUL":      {func() string { return rsaOne().withHeader(map[string]any{"kid": "rsa-1\x00"}) }, reason.TokenInvalid},
-	"kid not ASCII":     {func() string { return rsaOne().withHeader(map[string]any{"kid": "rsa‑1"}) }, reason.TokenInvalid},
-	"kid of 129 bytes":  {func() string { return rsaOne().withHeader(map[string]any{"kid": strings.Repeat("k", 129)}) }, reason.TokenInvalid},
-	"kid of 10 KB":      {func() string { return rsaOne().withHeader(map[string]any{"kid": strings.Repeat("k", 10000)}) }, reason.TokenInvalid},
-	"kid a number":      {func() string { return rsaOne().withHeader(map[string]any{"kid": 1}) }, reason.TokenInvalid},
+	"kid unknown": {func() string {
+		return rsaOne().withHeader(values{"kid": "nobody"})
+	}, reason.PlatformUnavailable},
+	"kid in other case": {func() string {
+		return rsaOne().withHeader(values{"kid": "RSA-1"})
+	}, reason.PlatformUnavailable},
+	"kid a path": {func() string {
+		return rsaOne().withHeader(values{"kid": "../../dev/null"})
+	}, reason.PlatformUnavailable},
+	"kid absent": {func() string { return rsaOne().withHeader(values{"kid": nil}) }, reason.TokenInvalid},
+	"kid empty":  {func() string { return rsaOne().withHeader(values{"kid": ""}) }, reason.TokenInvalid},
+	"kid null": {func() string {
+		return rsaOne().sign(`{"alg":"RS256","kid":null}`, text(good(nil)))
+	}, reason.TokenInvalid},
+	"kid with NUL":  {func() string { return rsaOne().withHeader(values{"kid": "rsa-1\x00"}) }, reason.TokenInvalid},
+	"kid not ASCII": {func() string { return rsaOne().withHeader(values{"kid": "rsa‑1"}) }, reason.TokenInvalid},
+	"kid of 129 bytes": {func() string {
+		return rsaOne().withHeader(values{"kid": strings.Repeat("k", 129)})
+	}, reason.TokenInvalid},
+	"kid of 10 KB": {func() string {
+		return rsaOne().withHeader(values{"kid": strings.Repeat("k", 10000)})
+	}, reason.TokenInvalid},
+	"kid a number": {func() string { return rsaOne().withHeader(values{"kid": 1}) }, reason.TokenInvalid},
 
 	// Header members.
-	"jku ignored": {func() string { return rsaOne().withHeader(map[string]any{"jku": "http://platform/evil"}) }, ""},
-	"x5u ignored": {func() string { return rsaOne().withHeader(map[string]any{"x5u": "http://platform/evil"}) }, ""},
-	"x5c ignored": {func() string { return rsaOne().withHeader(map[string]any{"x5c": []string{"AAAA"}}) }, ""},
+	"jku ignored": {func() string { return rsaOne().withHeader(values{"jku": "http://platform/evil"}) }, ""},
+	"x5u ignored": {func() string { return rsaOne().withHeader(values{"x5u": "http://platform/evil"}) }, ""},
+	"x5c ignored": {func() string { return rsaOne().withHeader(values{"x5c": []string{"AAAA"}}) }, ""},
 	"own jwk does not verify": {
-		func() string { return rsaTwo().withHeader(map[string]any{"kid": "rsa-1", "jwk": rsaTwo().jwk()}) }, reason.TokenInvalid,
+		func() string { return rsaTwo().withHeader(values{"kid": "rsa-1", "jwk": rsaTwo().jwk()}) }, reason.TokenInvalid,
 	},
 	"own jku does not verify": {func() string {
-		return rsaTwo().withHeader(map[string]any{"kid": "rsa-1", "jku": "http://platform/evil"})
+		return rsaTwo().withHeader(values{"kid": "rsa-1", "jku": "http://platform/evil"})
 	}, reason.TokenInvalid},
-	"crit":       {func() string { return rsaOne().withHeader(map[string]any{"crit": []string{"exp"}}) }, reason.TokenInvalid},
-	"crit empty": {func() string { return rsaOne().withHeader(map[string]any{"crit": []string{}}) }, reason.TokenInvalid},
-	"crit null":  {func() string { return rsaOne().sign(`{"alg":"RS256","kid":"rsa-1","crit":null}`, text(good(nil))) }, reason.TokenInvalid},
-	"b64 false":  {func() string { return rsaOne().withHeader(map[string]any{"b64": false}) }, reason.TokenInvalid},
-	"zip":        {func() string { return rsaOne().withHeader(map[string]any{"zip": "DEF"}) }, reason.TokenInvalid},
-	"alg twice":  {func() string { return rsaOne().sign(`{"alg":"none","alg":"RS256","kid":"rsa-1"}`, text(good(nil))) }, reason.TokenInvalid},
-	"kid twice":  {func() string { return rsaOne().sign(`{"alg":"RS256","kid":"a","kid":"rsa-1"}`, text(good(nil))) }, reason.TokenInvalid},
+	"crit":       {func() string { return rsaOne().withHeader(values{"crit": []string{"exp"}}) }, reason.TokenInvalid},
+	"crit empty": {func() string { return rsaOne().withHeader(values{"crit": []string{}}) }, reason.TokenInvalid},
+	"crit null": {func() string {
+		return rsaOne().sign(`{"alg":"RS256","kid":"rsa-1","crit":null}`, text(good(nil)))
+	}, reason.TokenInvalid},
+	"b64 false": {func() string { return rsaOne().withHeader(values{"b64": false}) }, reason.TokenInvalid},
+	"zip":       {func() string { return rsaOne().withHeader(values{"zip": "DEF"}) }, reason.TokenInvalid},
+	"alg twice": {func() string {
+		return rsaOne().sign(`{"alg":"none","alg":"RS256","kid":"rsa-1"}`, text(good(nil)))
+	}, reason.TokenInvalid},
+	"kid twice": {func() string {
+		return rsaOne().sign(`{"alg":"RS256","kid":"a","kid":"rsa-1"}`, text(good(nil)))
+	}, reason.TokenInvalid},
 	"alg twice, once escaped": {
 		func() string {
 			return rsaOne().sign(`{"\u0061lg":"none","alg":"RS256","kid":"rsa-1"}`, text(good(nil)))
 		}, reason.TokenInvalid,
 	},
-	"header an array": {func() string { return rsaOne().sign(`["RS256","rsa-1"]`, text(good(nil))) }, reason.TokenInvalid},
-	"header null":     {func() string { return rsaOne().sign(`null`, text(good(nil))) }, reason.TokenInvalid},
+	"header an array": {func() string {
+		return rsaOne().sign(`["RS256","rsa-1"]`, text(good(nil)))
+	}, reason.TokenInvalid},
+	"header null": {func() string { return rsaOne().sign(`null`, text(good(nil))) }, reason.TokenInvalid},
 	"header with more after it": {
 		func() string { return rsaOne().sign(rsaOne().header()+"{}", text(good(nil))) }, reason.TokenInvalid,
 	},
 
 	// The text.
-	"empty":            {func() string { return "" }, reason.TokenMissing},
-	"one part":         {func() string { return "abc" }, reason.TokenInvalid},
-	"two parts":        {func() string { return edit(func(p []string) { p[1], p[2] = p[1]+p[2], "" }) }, reason.TokenInvalid},
+	"empty":    {func() string { return "" }, reason.TokenMissing},
+	"one part": {func() string { return "abc" }, reason.TokenInvalid},
+	"two parts": {func() string {
+		return edit(func(p []string) { p[1], p[2] = p[1]+p[2], "" })
+	}, reason.TokenInvalid},
 	"four parts":       {func() string { return rsaOne().mint(nil) + ".AAAA" }, reason.TokenInvalid},
 	"a dot at the end": {func() string { return rsaOne().mint(nil) + "." }, reason.TokenInvalid},
 	"five parts (JWE)": {func() string { return "eyJhbGciOiJSU0EtT0FFUCJ9.AAAA.AAAA.AAAA.AAAA" }, reason.TokenInvalid},
 	"a million dots":   {func() string { return strings.Repeat(".", 1_000_000) }, reason.TokenInvalid},
 	"16 KiB of dots":   {func() string { return strings.Repeat(".", 16<<10) }, reason.TokenInvalid},
-	"above 16 KiB":     {func() string { return rsaOne().mint(map[string]any{"x": strings.Repeat("x", 12<<10)}) }, reason.TokenInvalid},
-	"below 16 KiB":     {func() string { return rsaOne().mint(map[string]any{"x": strings.Repeat("x", 11<<10)}) }, ""},
-	"a space before":   {func() string { return " " + rsaOne().mint(nil) }, reason.TokenInvalid},
-	"a newline after":  {func() string { return rsaOne().mint(nil) + "\n" }, reason.TokenInvalid},
-	"newline inside":   {func() string { return edit(func(p []string) { p[1] = p[1][:8] + "\n" + p[1][8:] }) }, reason.TokenInvalid},
-	"CR inside":        {func() string { return edit(func(p []string) { p[2] = p[2][:8] + "\r" + p[2][8:] }) }, reason.TokenInvalid},
-	"NUL inside":       {func() string { return edit(func(p []string) { p[2] = p[2][:8] + "\x00" + p[2][8:] }) }, reason.TokenInvalid},
-	"padding":          {func() string { return edit(func(p []string) { p[2] += "==" }) }, reason.TokenInvalid},
+	"above 16 KiB": {func() string {
+		return rsaOne().mint(values{"x": strings.Repeat("x", 12<<10)})
+	}, reason.TokenInvalid},
+	"below 16 KiB":    {func() string { return rsaOne().mint(values{"x": strings.Repeat("x", 11<<10)}) }, ""},
+	"a space before":  {func() string { return " " + rsaOne().mint(nil) }, reason.TokenInvalid},
+	"a newline after": {func() string { return rsaOne().mint(nil) + "\n" }, reason.TokenInvalid},
+	"newline inside": {func() string {
+		return edit(func(p []string) { p[1] = p[1][:8] + "\n" + p[1][8:] })
+	}, reason.TokenInvalid},
+	"CR inside": {func() string {
+		return edit(func(p []string) { p[2] = p[2][:8] + "\r" + p[2][8:] })
+	}, reason.TokenInvalid},
+	"NUL inside": {func() string {
+		return edit(func(p []string) { p[2] = p[2][:8] + "\x00" + p[2][8:] })
+	}, reason.TokenInvalid},
+	"padding": {func() string { return edit(func(p []string) { p[2] += "==" }) }, reason.TokenInvalid},
 	"standard base64": {func() string {
 		return edit(func(p []string) { p[2] = "+/" + p[2][2:] })
 	}, reason.TokenInvalid},
-	"spare bits in the signature": {func() string { return edit(func(p []string) { p[2] = nonCanonical(p[2]) }) }, reason.TokenInvalid},
+	"spare bits in the signature": {func() string {
+		return edit(func(p []string) { p[2] = nonCanonical(p[2]) })
+	}, reason.TokenInvalid},
 	"spare bits in the claims": {func() string {
-		parts := strings.Split(rsaOne().sign(rsaOne().header(), padded()), ".")
+		parts := strings.Split(rsaOne().sign(rsaOne().header(), spareBits()), ".")
 		parts[1] = nonCanonical(parts[1])
 		return resignText(parts[0] + "." + parts[1])
 	}, reason.TokenInvalid},
-	"the signature cut":    {func() string { return edit(func(p []string) { p[2] = p[2][:len(p[2])-4] }) }, reason.TokenInvalid},
-	"the signature longer": {func() string { return edit(func(p []string) { p[2] = "AAAA" + p[2] }) }, reason.TokenInvalid},
+	"the signature cut": {func() string {
+		return edit(func(p []string) { p[2] = p[2][:len(p[2])-4] })
+	}, reason.TokenInvalid},
+	"the signature longer": {func() string {
+		return edit(func(p []string) { p[2] = "AAAA" + p[2] })
+	}, reason.TokenInvalid},
 	"claims of another token": {func() string {
-		return edit(func(p []string) { p[1] = b64([]byte(text(good(map[string]any{"jti": "t2"})))) })
+		return edit(func(p []string) { p[1] = b64([]byte(text(good(values{"jti": "t2"})))) })
 	}, reason.TokenInvalid},
 	"ES256 with r and s zero": {func() string {
 		parts := strings.Split(ecOne().mint(nil), ".")
@@ -220,25 +272,33 @@ var hostile = map[string]struct {
 	"ES256 with s negated": {func() string { return negateS(ecOne().mint(nil)) }, ""},
 
 	// JSON of the claims.
-	"claim twice":              {func() string { return rawClaims(`"role":"workspace-daemon"`) }, reason.TokenInvalid},
-	"claim twice, escaped":     {func() string { return rawClaims(`"rol\u0065":"workspace-daemon"`) }, reason.TokenInvalid},
-	"claim in other case":      {func() string { return rawClaims(`"Role":"workspace-daemon","EXP":1`) }, ""},
-	"twice in a claim":         {func() string { return rawClaims(`"x":{"a":{"b":1,"b":2}}`) }, reason.TokenInvalid},
-	"twice in an array":        {func() string { return rawClaims(`"x":[[{"b":1,"b":2}]]`) }, reason.TokenInvalid},
-	"invalid UTF-8":            {func() string { return rawClaims("\"x\":\"\xff\"") }, reason.TokenInvalid},
-	"overlong UTF-8":           {func() string { return rawClaims("\"x\":\"\xc0\xaf\"") }, reason.TokenInvalid},
-	"half a character":         {func() string { return rawClaims(`"x":"\ud800"`) }, reason.TokenInvalid},
-	"low half first":           {func() string { return rawClaims(`"x":"\udc00\ud800"`) }, reason.TokenInvalid},
-	"a whole character":        {func() string { return rawClaims(`"x":"\ud83d\ude00\\ud800"`) }, ""},
-	"byte order mark":          {func() string { return rsaOne().sign(rsaOne().header(), "\ufeff"+text(good(nil))) }, reason.TokenInvalid},
-	"comment":                  {func() string { return rawClaims(`/* */"x":1`) }, reason.TokenInvalid},
-	"NaN":                      {func() string { return rawClaims(`"x":NaN`) }, reason.TokenInvalid},
-	"control character":        {func() string { return rawClaims("\"x\":\"\x01\"") }, reason.TokenInvalid},
-	"nested 2,000 deep":        {func() string { return rawClaims(`"x":` + strings.Repeat("[", 2000) + strings.Repeat("]", 2000)) }, reason.TokenInvalid},
-	"claims an array":          {func() string { return rsaOne().sign(rsaOne().header(), "[]") }, reason.TokenInvalid},
-	"claims null":              {func() string { return rsaOne().sign(rsaOne().header(), "null") }, reason.TokenInvalid},
-	"claims empty":             {func() string { return rsaOne().sign(rsaOne().header(), "{}") }, reason.TokenInvalid},
-	"two objects":              {func() string { return rsaOne().sign(rsaOne().header(), text(good(nil))+"{}") }, reason.TokenInvalid},
+	"claim twice": {func() string { return rawClaims(`"role":"workspace-daemon"`) }, reason.TokenInvalid},
+	"claim twice, escaped": {func() string {
+		return rawClaims(`"rol\u0065":"workspace-daemon"`)
+	}, reason.TokenInvalid},
+	"claim in other case": {func() string { return rawClaims(`"Role":"workspace-daemon","EXP":1`) }, ""},
+	"twice in a claim":    {func() string { return rawClaims(`"x":{"a":{"b":1,"b":2}}`) }, reason.TokenInvalid},
+	"twice in an array":   {func() string { return rawClaims(`"x":[[{"b":1,"b":2}]]`) }, reason.TokenInvalid},
+	"invalid UTF-8":       {func() string { return rawClaims("\"x\":\"\xff\"") }, reason.TokenInvalid},
+	"overlong UTF-8":      {func() string { return rawClaims("\"x\":\"\xc0\xaf\"") }, reason.TokenInvalid},
+	"half a character":    {func() string { return rawClaims(`"x":"\ud800"`) }, reason.TokenInvalid},
+	"low half first":      {func() string { return rawClaims(`"x":"\udc00\ud800"`) }, reason.TokenInvalid},
+	"a whole character":   {func() string { return rawClaims(`"x":"\ud83d\ude00\\ud800"`) }, ""},
+	"byte order mark": {func() string {
+		return rsaOne().sign(rsaOne().header(), "\ufeff"+text(good(nil)))
+	}, reason.TokenInvalid},
+	"comment":           {func() string { return rawClaims(`/* */"x":1`) }, reason.TokenInvalid},
+	"NaN":               {func() string { return rawClaims(`"x":NaN`) }, reason.TokenInvalid},
+	"control character": {func() string { return rawClaims("\"x\":\"\x01\"") }, reason.TokenInvalid},
+	"nested 2,000 deep": {func() string {
+		return rawClaims(`"x":` + strings.Repeat("[", 2000) + strings.Repeat("]", 2000))
+	}, reason.TokenInvalid},
+	"claims an array": {func() string { return rsaOne().sign(rsaOne().header(), "[]") }, reason.TokenInvalid},
+	"claims null":     {func() string { return rsaOne().sign(rsaOne().header(), "null") }, reason.TokenInvalid},
+	"claims empty":    {func() string { return rsaOne().sign(rsaOne().header(), "{}") }, reason.TokenInvalid},
+	"two objects": {func() string {
+		return rsaOne().sign(rsaOne().header(), text(good(nil))+"{}")
+	}, reason.TokenInvalid},
 	"a number of 5,000 digits": {func() string { return rawClaims(`"x":` + strings.Repeat("9", 5000)) }, ""},
 }
 
@@ -263,8 +323,8 @@ func negateS(token string) string {
 	return token[:i+1] + b64(sig)
 }
 
-// TestHostileTokens: every row of the table gets its reason, and no token, whatever it says, makes the relay call another
-// address than the two that it was given.
+// TestHostileTokens: every row of the table gets its reason, and no token, whatever it says, makes the relay call
+// another address than the two that it was given.
 func TestHostileTokens(t *testing.T) {
 	for name, row := range hostile {
 		t.Run(name, func(t *testing.T) {
@@ -293,80 +353,86 @@ func TestHostileTokens(t *testing.T) {
 
 // claimRows are changes to the claims of a good client token.
 var claimRows = map[string]struct {
-	changes func() map[string]any
+	changes func() values
 	want    reason.Code
 }{
-	"exp absent":           {func() map[string]any { return map[string]any{"exp": nil} }, reason.TokenInvalid},
-	"exp a string":         {func() map[string]any { return map[string]any{"exp": fmt.Sprint(at(60))} }, reason.TokenInvalid},
-	"exp a fraction":       {func() map[string]any { return map[string]any{"exp": 4102444800.5} }, reason.TokenInvalid},
-	"exp negative":         {func() map[string]any { return map[string]any{"exp": -1} }, reason.TokenInvalid},
-	"exp above 2^53":       {func() map[string]any { return map[string]any{"exp": uint64(1 << 60)} }, reason.TokenInvalid},
-	"exp 2^53-1":           {func() map[string]any { return map[string]any{"exp": maxInteger} }, ""},
-	"exp true":             {func() map[string]any { return map[string]any{"exp": true} }, reason.TokenInvalid},
-	"exp zero":             {func() map[string]any { return map[string]any{"exp": 0} }, reason.TokenExpired},
-	"exp 29 s ago":         {func() map[string]any { return map[string]any{"exp": at(-29)} }, ""},
-	"exp 30 s ago":         {func() map[string]any { return map[string]any{"exp": at(-30)} }, reason.TokenExpired},
-	"nbf in 30 s":          {func() map[string]any { return map[string]any{"nbf": at(30)} }, ""},
-	"nbf in 31 s":          {func() map[string]any { return map[string]any{"nbf": at(31)} }, reason.TokenInvalid},
-	"nbf a string":         {func() map[string]any { return map[string]any{"nbf": "0"} }, reason.TokenInvalid},
-	"iat in 30 s":          {func() map[string]any { return map[string]any{"iat": at(30)} }, ""},
-	"iat in 31 s":          {func() map[string]any { return map[string]any{"iat": at(31)} }, reason.TokenInvalid},
-	"iat absent":           {func() map[string]any { return map[string]any{"iat": nil} }, ""},
-	"iss of somebody else": {func() map[string]any { return map[string]any{"iss": "viewport-server2"} }, reason.TokenInvalid},
-	"iss in other case":    {func() map[string]any { return map[string]any{"iss": "Viewport-Server"} }, reason.TokenInvalid},
-	"iss with a slash":     {func() map[string]any { return map[string]any{"iss": "viewport-server/"} }, reason.TokenInvalid},
-	"iss absent":           {func() map[string]any { return map[string]any{"iss": nil} }, reason.TokenInvalid},
-	"iss an array":         {func() map[string]any { return map[string]any{"iss": []string{"viewport-server"}} }, reason.TokenInvalid},
-	"aud of somebody else": {func() map[string]any { return map[string]any{"aud": "viewport-api"} }, reason.TokenInvalid},
-	"aud absent":           {func() map[string]any { return map[string]any{"aud": nil} }, reason.TokenInvalid},
-	"aud an array":         {func() map[string]any { return map[string]any{"aud": []string{"x", "viewport-relay"}} }, ""},
-	"aud an array without": {func() map[string]any { return map[string]any{"aud": []string{"x", "y"}} }, reason.TokenInvalid},
-	"aud empty array":      {func() map[string]any { return map[string]any{"aud": []string{}} }, reason.TokenInvalid},
-	"aud mixed array":      {func() map[string]any { return map[string]any{"aud": []any{"viewport-relay", 1}} }, reason.TokenInvalid},
-	"aud an object":        {func() map[string]any { return map[string]any{"aud": map[string]any{"viewport-relay": 1}} }, reason.TokenInvalid},
-	"aud with a space":     {func() map[string]any { return map[string]any{"aud": "x viewport-relay"} }, reason.TokenInvalid},
+	"exp absent":           {func() values { return values{"exp": nil} }, reason.TokenInvalid},
+	"exp a string":         {func() values { return values{"exp": fmt.Sprint(at(60))} }, reason.TokenInvalid},
+	"exp a fraction":       {func() values { return values{"exp": 4102444800.5} }, reason.TokenInvalid},
+	"exp negative":         {func() values { return values{"exp": -1} }, reason.TokenInvalid},
+	"exp above 2^53":       {func() values { return values{"exp": uint64(1 << 60)} }, reason.TokenInvalid},
+	"exp 2^53-1":           {func() values { return values{"exp": maxInteger} }, ""},
+	"exp true":             {func() values { return values{"exp": true} }, reason.TokenInvalid},
+	"exp zero":             {func() values { return values{"exp": 0} }, reason.TokenExpired},
+	"exp 29 s ago":         {func() values { return values{"exp": at(-29)} }, ""},
+	"exp 30 s ago":         {func() values { return values{"exp": at(-30)} }, reason.TokenExpired},
+	"nbf in 30 s":          {func() values { return values{"nbf": at(30)} }, ""},
+	"nbf in 31 s":          {func() values { return values{"nbf": at(31)} }, reason.TokenInvalid},
+	"nbf a string":         {func() values { return values{"nbf": "0"} }, reason.TokenInvalid},
+	"iat in 30 s":          {func() values { return values{"iat": at(30)} }, ""},
+	"iat in 31 s":          {func() values { return values{"iat": at(31)} }, reason.TokenInvalid},
+	"iat absent":           {func() values { return values{"iat": nil} }, ""},
+	"iss of somebody else": {func() values { return values{"iss": "viewport-server2"} }, reason.TokenInvalid},
+	"iss in other case":    {func() values { return values{"iss": "Viewport-Server"} }, reason.TokenInvalid},
+	"iss with a slash":     {func() values { return values{"iss": "viewport-server/"} }, reason.TokenInvalid},
+	"iss absent":           {func() values { return values{"iss": nil} }, reason.TokenInvalid},
+	"iss an array":         {func() values { return values{"iss": []string{"viewport-server"}} }, reason.TokenInvalid},
+	"aud of somebody else": {func() values { return values{"aud": "viewport-api"} }, reason.TokenInvalid},
+	"aud absent":           {func() values { return values{"aud": nil} }, reason.TokenInvalid},
+	"aud an array":         {func() values { return values{"aud": []string{"x", "viewport-relay"}} }, ""},
+	"aud an array without": {func() values { return values{"aud": []string{"x", "y"}} }, reason.TokenInvalid},
+	"aud empty array":      {func() values { return values{"aud": []string{}} }, reason.TokenInvalid},
+	"aud mixed array":      {func() values { return values{"aud": []any{"viewport-relay", 1}} }, reason.TokenInvalid},
+	"aud an object":        {func() values { return values{"aud": values{"viewport-relay": 1}} }, reason.TokenInvalid},
+	"aud with a space":     {func() values { return values{"aud": "x viewport-relay"} }, reason.TokenInvalid},
 	"expired, aud too": {
-		func() map[string]any { return map[string]any{"exp": at(-60), "aud": "x"} }, reason.TokenInvalid,
+		func() values { return values{"exp": at(-60), "aud": "x"} }, reason.TokenInvalid,
 	},
-	"jti absent":               {func() map[string]any { return map[string]any{"jti": nil} }, reason.TokenInvalid},
-	"jti empty":                {func() map[string]any { return map[string]any{"jti": ""} }, reason.TokenInvalid},
-	"jti a number":             {func() map[string]any { return map[string]any{"jti": 7} }, reason.TokenInvalid},
-	"jti of 255":               {func() map[string]any { return map[string]any{"jti": strings.Repeat("ü", 255)} }, ""},
-	"jti of 256":               {func() map[string]any { return map[string]any{"jti": strings.Repeat("j", 256)} }, reason.TokenInvalid},
-	"jti of 128 pairs":         {func() map[string]any { return map[string]any{"jti": strings.Repeat("😀", 128)} }, reason.TokenInvalid},
-	"workspaceId absent":       {func() map[string]any { return map[string]any{"workspaceId": nil} }, reason.TokenInvalid},
-	"workspaceId null":         {func() map[string]any { return map[string]any{"workspaceId": []any{nil}} }, reason.TokenInvalid},
-	"workspaceId another":      {func() map[string]any { return map[string]any{"workspaceId": "acme2"} }, reason.WorkspaceMismatch},
-	"workspaceId other case":   {func() map[string]any { return map[string]any{"workspaceId": "Acme"} }, reason.WorkspaceMismatch},
-	"workspaceId look-alike":   {func() map[string]any { return map[string]any{"workspaceId": "аcme"} }, reason.WorkspaceMismatch},
-	"workspaceId with space":   {func() map[string]any { return map[string]any{"workspaceId": "acme "} }, reason.WorkspaceMismatch},
-	"workspaceId and target":   {func() map[string]any { return map[string]any{"workspaceId": "acme:host-1"} }, reason.WorkspaceMismatch},
-	"workspaceId of 129":       {func() map[string]any { return map[string]any{"workspaceId": strings.Repeat("a", 129)} }, reason.TokenInvalid},
-	"runtimeTargetId absent":   {func() map[string]any { return map[string]any{"runtimeTargetId": nil} }, reason.TargetMismatch},
-	"runtimeTargetId another":  {func() map[string]any { return map[string]any{"runtimeTargetId": "host-2"} }, reason.TargetMismatch},
-	"runtimeTargetId a number": {func() map[string]any { return map[string]any{"runtimeTargetId": 1} }, reason.TokenInvalid},
-	"role absent":              {func() map[string]any { return map[string]any{"role": nil} }, reason.TokenInvalid},
-	"role of a daemon":         {func() map[string]any { return map[string]any{"role": "workspace-daemon"} }, reason.RoleMismatch},
-	"role of a worker":         {func() map[string]any { return map[string]any{"role": "worker"} }, reason.RoleMismatch},
-	"role in other case":       {func() map[string]any { return map[string]any{"role": "Client"} }, reason.RoleMismatch},
-	"role an array":            {func() map[string]any { return map[string]any{"role": []string{"client"}} }, reason.TokenInvalid},
-	"scope absent":             {func() map[string]any { return map[string]any{"scope": nil} }, ""},
-	"scope empty":              {func() map[string]any { return map[string]any{"scope": ""} }, ""},
-	"scope pairing":            {func() map[string]any { return map[string]any{"scope": "pairing"} }, reason.RoleMismatch},
-	"scope session-events":     {func() map[string]any { return map[string]any{"scope": "session-events"} }, reason.RoleMismatch},
-	"scope of two":             {func() map[string]any { return map[string]any{"scope": "runtime pairing"} }, reason.RoleMismatch},
-	"scope an array":           {func() map[string]any { return map[string]any{"scope": []string{"runtime"}} }, reason.TokenInvalid},
-	"e2eeProfile unknown":      {func() map[string]any { return map[string]any{"e2eeProfile": "noise-xx"} }, reason.TokenInvalid},
-	"e2eeProfile true":         {func() map[string]any { return map[string]any{"e2eeProfile": true} }, reason.TokenInvalid},
-	"policyMode a number":      {func() map[string]any { return map[string]any{"policyMode": 1} }, reason.TokenInvalid},
-	"policyMode another":       {func() map[string]any { return map[string]any{"policyMode": "relaxed"} }, ""},
-	"installId of 129":         {func() map[string]any { return map[string]any{"installId": strings.Repeat("i", 129)} }, reason.TokenInvalid},
-	"generation negative":      {func() map[string]any { return map[string]any{"daemonIssueGeneration": -1} }, reason.TokenInvalid},
-	"generation a fraction":    {func() map[string]any { return map[string]any{"daemonIssueGeneration": 1.5} }, reason.TokenInvalid},
-	"generation a string":      {func() map[string]any { return map[string]any{"daemonIssueGeneration": "1"} }, reason.TokenInvalid},
+	"jti absent":             {func() values { return values{"jti": nil} }, reason.TokenInvalid},
+	"jti empty":              {func() values { return values{"jti": ""} }, reason.TokenInvalid},
+	"jti a number":           {func() values { return values{"jti": 7} }, reason.TokenInvalid},
+	"jti of 255":             {func() values { return values{"jti": strings.Repeat("ü", 255)} }, ""},
+	"jti of 256":             {func() values { return values{"jti": strings.Repeat("j", 256)} }, reason.TokenInvalid},
+	"jti of 128 pairs":       {func() values { return values{"jti": strings.Repeat("😀", 128)} }, reason.TokenInvalid},
+	"workspaceId absent":     {func() values { return values{"workspaceId": nil} }, reason.TokenInvalid},
+	"workspaceId null":       {func() values { return values{"workspaceId": []any{nil}} }, reason.TokenInvalid},
+	"workspaceId another":    {func() values { return values{"workspaceId": "acme2"} }, reason.WorkspaceMismatch},
+	"workspaceId other case": {func() values { return values{"workspaceId": "Acme"} }, reason.WorkspaceMismatch},
+	"workspaceId look-alike": {func() values { return values{"workspaceId": "аcme"} }, reason.WorkspaceMismatch},
+	"workspaceId with space": {func() values { return values{"workspaceId": "acme "} }, reason.WorkspaceMismatch},
+	"workspaceId and target": {func() values {
+		return values{"workspaceId": "acme:host-1"}
+	}, reason.WorkspaceMismatch},
+	"workspaceId of 129": {func() values {
+		return values{"workspaceId": strings.Repeat("a", 129)}
+	}, reason.TokenInvalid},
+	"runtimeTargetId absent":   {func() values { return values{"runtimeTargetId": nil} }, reason.TargetMismatch},
+	"runtimeTargetId another":  {func() values { return values{"runtimeTargetId": "host-2"} }, reason.TargetMismatch},
+	"runtimeTargetId a number": {func() values { return values{"runtimeTargetId": 1} }, reason.TokenInvalid},
+	"role absent":              {func() values { return values{"role": nil} }, reason.TokenInvalid},
+	"role of a daemon":         {func() values { return values{"role": "workspace-daemon"} }, reason.RoleMismatch},
+	"role of a worker":         {func() values { return values{"role": "worker"} }, reason.RoleMismatch},
+	"role in other case":       {func() values { return values{"role": "Client"} }, reason.RoleMismatch},
+	"role an array":            {func() values { return values{"role": []string{"client"}} }, reason.TokenInvalid},
+	"scope absent":             {func() values { return values{"scope": nil} }, ""},
+	"scope empty":              {func() values { return values{"scope": ""} }, ""},
+	"scope pairing":            {func() values { return values{"scope": "pairing"} }, reason.RoleMismatch},
+	"scope session-events":     {func() values { return values{"scope": "session-events"} }, reason.RoleMismatch},
+	"scope of two":             {func() values { return values{"scope": "runtime pairing"} }, reason.RoleMismatch},
+	"scope an array":           {func() values { return values{"scope": []string{"runtime"}} }, reason.TokenInvalid},
+	"e2eeProfile unknown":      {func() values { return values{"e2eeProfile": "noise-xx"} }, reason.TokenInvalid},
+	"e2eeProfile true":         {func() values { return values{"e2eeProfile": true} }, reason.TokenInvalid},
+	"policyMode a number":      {func() values { return values{"policyMode": 1} }, reason.TokenInvalid},
+	"policyMode another":       {func() values { return values{"policyMode": "relaxed"} }, ""},
+	"installId of 129": {func() values {
+		return values{"installId": strings.Repeat("i", 129)}
+	}, reason.TokenInvalid},
+	"generation negative":   {func() values { return values{"daemonIssueGeneration": -1} }, reason.TokenInvalid},
+	"generation a fraction": {func() values { return values{"daemonIssueGeneration": 1.5} }, reason.TokenInvalid},
+	"generation a string":   {func() values { return values{"daemonIssueGeneration": "1"} }, reason.TokenInvalid},
 	"unknown claims": {
-		func() map[string]any {
-			return map[string]any{"tier": map[string]any{"a": []any{1, nil}}, "sessionIds": 5}
+		func() values {
+			return values{"tier": values{"a": []any{1, nil}}, "sessionIds": 5}
 		}, "",
 	},
 }
@@ -384,8 +450,9 @@ func TestClaimsOfASignedTokenGetTheirReason(t *testing.T) {
 // TestAGrantSaysWhatTheTokenSays, and nothing more.
 func TestAGrantSaysWhatTheTokenSays(t *testing.T) {
 	inBubble(t, keysOnly(), nil, func(t *testing.T, _ *platform, a *Admitter) {
-		daemon := ecOne().mint(map[string]any{
-			"role": "workspace-daemon", "scope": nil, "installId": "i1", "daemonIssueGeneration": 7, "policyMode": "crypto_pairing",
+		daemon := ecOne().mint(values{
+			"role": "workspace-daemon", "scope": nil, "installId": "i1", "daemonIssueGeneration": 7,
+			"policyMode": "crypto_pairing",
 		})
 		got, err := a.Admit(t.Context(), asDaemon(daemon))
 		want := Grant{
@@ -395,7 +462,7 @@ func TestAGrantSaysWhatTheTokenSays(t *testing.T) {
 		if err != nil || got != want {
 			t.Errorf("daemon: got %+v, %v, want %+v", got, err, want)
 		}
-		got, err = a.Admit(t.Context(), asClient(edOne().mint(map[string]any{"e2eeProfile": "noise-ikpsk2", "scope": nil})))
+		got, err = a.Admit(t.Context(), asClient(edOne().mint(values{"e2eeProfile": "noise-ikpsk2", "scope": nil})))
 		want = Grant{
 			Workspace: "acme", Target: "host-1", Role: RoleClient, Scope: "runtime", RequirePSK: true,
 			TokenID: "t1", ExpiresAt: time.Unix(at(600), 0),
@@ -403,16 +470,17 @@ func TestAGrantSaysWhatTheTokenSays(t *testing.T) {
 		if err != nil || got != want {
 			t.Errorf("client: got %+v, %v, want %+v", got, err, want)
 		}
-		if got, err = a.Admit(t.Context(), asClient(edOne().mint(map[string]any{"e2eeProfile": "noise-ik"}))); err != nil || got.RequirePSK {
+		got, err = a.Admit(t.Context(), asClient(edOne().mint(values{"e2eeProfile": "noise-ik"})))
+		if err != nil || got.RequirePSK {
 			t.Errorf("noise-ik: got RequirePSK %v, %v, want false", got.RequirePSK, err)
 		}
 	})
 }
 
 func TestALinkThatNamesNoWorkspaceOrTargetIsRefused(t *testing.T) {
-	inBubble(t, both(), nil, func(t *testing.T, p *platform, a *Admitter) {
+	inBubble(t, validateOnly(), nil, func(t *testing.T, p *platform, a *Admitter) {
 		for _, id := range []string{"", strings.Repeat("a", 129), "a/b", "a b", "a\x00", "аcme"} {
-			r := asClient(rsaOne().mint(map[string]any{"workspaceId": "x", "runtimeTargetId": "x"}))
+			r := asClient(rsaOne().mint(values{"workspaceId": "x", "runtimeTargetId": "x"}))
 			r.Workspace = id
 			wantCode(t, a, r, reason.WorkspaceMismatch)
 			r.Workspace, r.Target = "x", id

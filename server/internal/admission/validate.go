@@ -50,8 +50,8 @@ type question struct {
 	Target    string `json:"runtimeTargetId"`
 }
 
-// ask returns the claims that the platform has for the token, which it accepts. It asks once: a token may be good for one
-// call only.
+// ask returns the claims that the platform has for the token, which it accepts. It asks once: a token may be good for
+// one call only.
 func (v *validator) ask(ctx context.Context, r Request) (*claims, error) {
 	if v.present.Add(1) > int64(cap(v.slots)*(1+waitingPerSlot)) {
 		v.present.Add(-1)
@@ -120,8 +120,8 @@ func (v *validator) call(ctx context.Context, r Request) (answer, error) {
 	return readAnswer(status, b)
 }
 
-// readAnswer tells what the platform says of the token from what says nothing about it: only an explicit ok counts, and
-// not when the platform is busy, broken or does not know this relay.
+// readAnswer tells what the platform says of the token from what says nothing about it: only an explicit ok counts,
+// and not when the platform is busy, broken or does not know this relay.
 func readAnswer(status int, b []byte) (answer, error) {
 	if status < 200 || status >= 300 && status < 400 || status >= 500 ||
 		status == http.StatusTooManyRequests || status == http.StatusRequestTimeout {
@@ -149,8 +149,8 @@ func readAnswer(status int, b []byte) (answer, error) {
 	return answer{refusal: &reason.Error{Code: code}}, nil
 }
 
-// refusalCode maps what the platform says, reason or else error, to a code; empty: it refuses the relay, not the token.
-// The text itself may say anything and goes nowhere.
+// refusalCode maps what the platform says, reason or else error, to a code; empty: it refuses the relay, not the
+// token. The text itself may say anything and goes nowhere.
 //
 //	WORKSPACE_MISMATCH, TARGET_MISMATCH, ROLE_MISMATCH         the same
 //	INTERNAL_KEY_INVALID and others of "internal" and "key"    none

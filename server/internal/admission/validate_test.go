@@ -22,61 +22,71 @@ func opaqueToken() string {
 	return resign(jwt.SigningMethodHS256, []byte("the platform's secret"), `{"alg":"HS256","typ":"JWT"}`, text(good(nil)))
 }
 
+// says is an answer that is the same at any time, grants one to a good token, made when it is asked for.
+func says(text string) func() string { return func() string { return text } }
+
+func grants(changes values) func() string { return func() string { return goodAnswer(changes) } }
+
+// okIs grants what a good token asks for, but for its ok.
+func okIs(value string) string {
+	return strings.Replace(goodAnswer(nil), `"ok":true`, `"ok":`+value, 1)
+}
+
 // refusals are answers of the platform, and what they mean for a token.
 var refusals = map[string]struct {
 	status int
 	body   func() string
 	want   reason.Code
 }{
-	"ok":                      {200, func() string { return goodAnswer(nil) }, ""},
-	"ok with 201":             {201, func() string { return goodAnswer(nil) }, ""},
-	"ok false":                {200, func() string { return `{"ok":false}` }, reason.TokenInvalid},
-	"ok false with claims":    {200, func() string { return strings.Replace(goodAnswer(nil), `"ok":true`, `"ok":false`, 1) }, reason.TokenInvalid},
-	"ok true with 401":        {401, func() string { return goodAnswer(nil) }, reason.TokenInvalid},
-	"invalid with 401":        {401, func() string { return `{"ok":false,"reason":"TOKEN_INVALID"}` }, reason.TokenInvalid},
-	"unknown reason":          {403, func() string { return `{"ok":false,"reason":"WHATEVER"}` }, reason.TokenInvalid},
-	"reason a number":         {403, func() string { return `{"ok":false,"reason":5}` }, reason.TokenInvalid},
-	"expired":                 {401, func() string { return `{"ok":false,"reason":"TOKEN_EXPIRED"}` }, reason.TokenExpired},
-	"expired in words":        {401, func() string { return `{"ok":false,"error":"jwt expired"}` }, reason.TokenExpired},
-	"revoked":                 {403, func() string { return `{"ok":false,"reason":"PAIRING_REVOKED"}` }, reason.PairingRevoked},
-	"revoked with 200":        {200, func() string { return `{"ok":false,"reason":"credential revoked"}` }, reason.PairingRevoked},
-	"not revoked":             {403, func() string { return `{"ok":false,"reason":"token not revoked but unknown"}` }, reason.TokenInvalid},
-	"unexpired":               {403, func() string { return `{"ok":false,"reason":"unexpired_but_bad"}` }, reason.TokenInvalid},
-	"workspace":               {403, func() string { return `{"ok":false,"reason":"WORKSPACE_MISMATCH"}` }, reason.WorkspaceMismatch},
-	"target":                  {403, func() string { return `{"ok":false,"reason":"target_mismatch"}` }, reason.TargetMismatch},
-	"role":                    {403, func() string { return `{"ok":false,"reason":"ROLE_MISMATCH"}` }, reason.RoleMismatch},
-	"a code of ours only":     {403, func() string { return `{"ok":false,"reason":"REPLACED"}` }, reason.TokenInvalid},
-	"the relay's key":         {401, func() string { return `{"ok":false,"reason":"INTERNAL_KEY_INVALID"}` }, reason.PlatformUnavailable},
-	"429":                     {429, func() string { return `{"ok":false,"reason":"slow down"}` }, reason.PlatformUnavailable},
-	"408":                     {408, func() string { return `{"ok":false}` }, reason.PlatformUnavailable},
-	"500":                     {500, func() string { return `{"ok":false,"reason":"TOKEN_INVALID"}` }, reason.PlatformUnavailable},
-	"503 with ok":             {503, func() string { return goodAnswer(nil) }, reason.PlatformUnavailable},
-	"404 of a proxy":          {404, func() string { return `404 page not found` }, reason.PlatformUnavailable},
-	"401 of a proxy":          {401, func() string { return `{"message":"unauthorised"}` }, reason.PlatformUnavailable},
-	"304":                     {304, func() string { return "" }, reason.PlatformUnavailable},
-	"204":                     {204, func() string { return "" }, reason.PlatformUnavailable},
-	"HTML":                    {200, func() string { return `<html>` }, reason.PlatformUnavailable},
-	"null":                    {200, func() string { return `null` }, reason.PlatformUnavailable},
-	"an array":                {200, func() string { return `[true]` }, reason.PlatformUnavailable},
-	"ok a string":             {200, func() string { return strings.Replace(goodAnswer(nil), `true`, `"true"`, 1) }, reason.PlatformUnavailable},
-	"ok twice":                {200, func() string { return `{"ok":false,` + goodAnswer(nil)[1:] }, reason.PlatformUnavailable},
-	"no ok":                   {200, func() string { return `{"claims":{}}` }, reason.PlatformUnavailable},
-	"no claims":               {200, func() string { return `{"ok":true}` }, reason.PlatformUnavailable},
-	"claims null":             {200, func() string { return `{"ok":true,"claims":null}` }, reason.PlatformUnavailable},
-	"257 KiB":                 {200, func() string { return goodAnswer(map[string]any{"x": strings.Repeat("x", 256<<10)}) }, reason.PlatformUnavailable},
-	"255 KiB":                 {200, func() string { return goodAnswer(map[string]any{"x": strings.Repeat("x", 255<<10)}) }, ""},
-	"claims empty":            {200, func() string { return `{"ok":true,"claims":{}}` }, reason.TokenInvalid},
-	"unknown members":         {200, func() string { return `{"more":[1],` + goodAnswer(map[string]any{"plan": 3})[1:] }, ""},
-	"no jti, exp, iss, aud":   {200, func() string { return goodAnswer(map[string]any{"jti": nil, "exp": nil, "iss": nil, "aud": nil}) }, ""},
-	"exp past":                {200, func() string { return goodAnswer(map[string]any{"exp": at(-30)}) }, reason.TokenExpired},
-	"exp a string":            {200, func() string { return goodAnswer(map[string]any{"exp": "x"}) }, reason.TokenInvalid},
-	"workspaceId absent":      {200, func() string { return goodAnswer(map[string]any{"workspaceId": nil}) }, reason.TokenInvalid},
-	"workspaceId another":     {200, func() string { return goodAnswer(map[string]any{"workspaceId": "acme2"}) }, reason.WorkspaceMismatch},
-	"runtimeTargetId absent":  {200, func() string { return goodAnswer(map[string]any{"runtimeTargetId": nil}) }, reason.TargetMismatch},
-	"runtimeTargetId another": {200, func() string { return goodAnswer(map[string]any{"runtimeTargetId": "host-2"}) }, reason.TargetMismatch},
-	"role absent":             {200, func() string { return goodAnswer(map[string]any{"role": nil}) }, reason.TokenInvalid},
-	"role of a daemon":        {200, func() string { return goodAnswer(map[string]any{"role": "workspace-daemon"}) }, reason.RoleMismatch},
-	"scope pairing":           {200, func() string { return goodAnswer(map[string]any{"scope": "pairing"}) }, reason.RoleMismatch},
+	"ok":                      {200, grants(nil), ""},
+	"ok with 201":             {201, grants(nil), ""},
+	"ok false":                {200, says(`{"ok":false}`), reason.TokenInvalid},
+	"ok false with claims":    {200, func() string { return okIs(`false`) }, reason.TokenInvalid},
+	"ok true with 401":        {401, grants(nil), reason.TokenInvalid},
+	"invalid with 401":        {401, says(`{"ok":false,"reason":"TOKEN_INVALID"}`), reason.TokenInvalid},
+	"unknown reason":          {403, says(`{"ok":false,"reason":"WHATEVER"}`), reason.TokenInvalid},
+	"reason a number":         {403, says(`{"ok":false,"reason":5}`), reason.TokenInvalid},
+	"expired":                 {401, says(`{"ok":false,"reason":"TOKEN_EXPIRED"}`), reason.TokenExpired},
+	"expired in words":        {401, says(`{"ok":false,"error":"jwt expired"}`), reason.TokenExpired},
+	"revoked":                 {403, says(`{"ok":false,"reason":"PAIRING_REVOKED"}`), reason.PairingRevoked},
+	"revoked with 200":        {200, says(`{"ok":false,"reason":"credential revoked"}`), reason.PairingRevoked},
+	"not revoked":             {403, says(`{"ok":false,"reason":"token not revoked but unknown"}`), reason.TokenInvalid},
+	"unexpired":               {403, says(`{"ok":false,"reason":"unexpired_but_bad"}`), reason.TokenInvalid},
+	"workspace":               {403, says(`{"ok":false,"reason":"WORKSPACE_MISMATCH"}`), reason.WorkspaceMismatch},
+	"target":                  {403, says(`{"ok":false,"reason":"target_mismatch"}`), reason.TargetMismatch},
+	"role":                    {403, says(`{"ok":false,"reason":"ROLE_MISMATCH"}`), reason.RoleMismatch},
+	"a code of ours only":     {403, says(`{"ok":false,"reason":"REPLACED"}`), reason.TokenInvalid},
+	"the relay's key":         {401, says(`{"ok":false,"reason":"INTERNAL_KEY_INVALID"}`), reason.PlatformUnavailable},
+	"429":                     {429, says(`{"ok":false,"reason":"slow down"}`), reason.PlatformUnavailable},
+	"408":                     {408, says(`{"ok":false}`), reason.PlatformUnavailable},
+	"500":                     {500, says(`{"ok":false,"reason":"TOKEN_INVALID"}`), reason.PlatformUnavailable},
+	"503 with ok":             {503, grants(nil), reason.PlatformUnavailable},
+	"404 of a proxy":          {404, says(`404 page not found`), reason.PlatformUnavailable},
+	"401 of a proxy":          {401, says(`{"message":"unauthorised"}`), reason.PlatformUnavailable},
+	"304":                     {304, says(""), reason.PlatformUnavailable},
+	"204":                     {204, says(""), reason.PlatformUnavailable},
+	"HTML":                    {200, says(`<html>`), reason.PlatformUnavailable},
+	"null":                    {200, says(`null`), reason.PlatformUnavailable},
+	"an array":                {200, says(`[true]`), reason.PlatformUnavailable},
+	"ok a string":             {200, func() string { return okIs(`"true"`) }, reason.PlatformUnavailable},
+	"ok twice":                {200, func() string { return okIs(`false,"ok":true`) }, reason.PlatformUnavailable},
+	"no ok":                   {200, says(`{"claims":{}}`), reason.PlatformUnavailable},
+	"no claims":               {200, says(`{"ok":true}`), reason.PlatformUnavailable},
+	"claims null":             {200, says(`{"ok":true,"claims":null}`), reason.PlatformUnavailable},
+	"257 KiB":                 {200, grants(values{"x": strings.Repeat("x", 256<<10)}), reason.PlatformUnavailable},
+	"255 KiB":                 {200, grants(values{"x": strings.Repeat("x", 255<<10)}), ""},
+	"claims empty":            {200, says(`{"ok":true,"claims":{}}`), reason.TokenInvalid},
+	"unknown members":         {200, func() string { return `{"more":[1],` + goodAnswer(values{"plan": 3})[1:] }, ""},
+	"no jti, exp, iss, aud":   {200, grants(values{"jti": nil, "exp": nil, "iss": nil, "aud": nil}), ""},
+	"exp past":                {200, func() string { return goodAnswer(values{"exp": at(-30)}) }, reason.TokenExpired},
+	"exp a string":            {200, grants(values{"exp": "x"}), reason.TokenInvalid},
+	"workspaceId absent":      {200, grants(values{"workspaceId": nil}), reason.TokenInvalid},
+	"workspaceId another":     {200, grants(values{"workspaceId": "acme2"}), reason.WorkspaceMismatch},
+	"runtimeTargetId absent":  {200, grants(values{"runtimeTargetId": nil}), reason.TargetMismatch},
+	"runtimeTargetId another": {200, grants(values{"runtimeTargetId": "host-2"}), reason.TargetMismatch},
+	"role absent":             {200, grants(values{"role": nil}), reason.TokenInvalid},
+	"role of a daemon":        {200, grants(values{"role": "workspace-daemon"}), reason.RoleMismatch},
+	"scope pairing":           {200, grants(values{"scope": "pairing"}), reason.RoleMismatch},
 }
 
 func TestThePlatformsAnswerDecides(t *testing.T) {
@@ -105,10 +115,10 @@ func TestThePlatformsAnswerDecides(t *testing.T) {
 func TestThePlatformIsAskedInTheFormThatItKnows(t *testing.T) {
 	inBubble(t, both(), func(p *platform) {
 		p.validate.set(func(w http.ResponseWriter, r *http.Request) {
-			body(200, goodAnswer(map[string]any{"role": "workspace-daemon"}))(w, r)
+			body(200, goodAnswer(values{"role": "workspace-daemon"}))(w, r)
 		})
 	}, func(t *testing.T, p *platform, a *Admitter) {
-		token := rsaOne().mint(map[string]any{"role": "workspace-daemon"})
+		token := rsaOne().mint(values{"role": "workspace-daemon"})
 		wantCode(t, a, asDaemon(token), "")
 		want := asked{"POST", "internal", "application/json", fmt.Sprintf(
 			`{"relayToken":"%s","role":"workspace-daemon","workspaceId":"acme","runtimeTargetId":"host-1"}`, token)}
@@ -121,8 +131,8 @@ func TestThePlatformIsAskedInTheFormThatItKnows(t *testing.T) {
 func TestATokenThatIsNotGenuineNeverReachesThePlatform(t *testing.T) {
 	inBubble(t, both(), nil, func(t *testing.T, p *platform, a *Admitter) {
 		for _, token := range []string{
-			opaqueToken(), unsigned("RS256"), rsaTwo().mint(nil), rsaOne().mint(map[string]any{"exp": at(-60)}),
-			rsaOne().mint(map[string]any{"workspaceId": "acme2"}), rsaOne().mint(map[string]any{"role": "worker"}),
+			opaqueToken(), unsigned("RS256"), rsaTwo().mint(nil), rsaOne().mint(values{"exp": at(-60)}),
+			rsaOne().mint(values{"workspaceId": "acme2"}), rsaOne().mint(values{"role": "worker"}),
 		} {
 			if _, err := a.Admit(t.Context(), asClient(token)); err == nil {
 				t.Error("got admitted, want a refusal")
@@ -147,13 +157,13 @@ func TestATokenThatIsNotGenuineNeverReachesThePlatform(t *testing.T) {
 }
 
 func TestWithBothTheStricterCounts(t *testing.T) {
-	answer := map[string]any{"e2eeProfile": "noise-ikpsk2", "jti": "other", "installId": "i2", "daemonIssueGeneration": 9}
+	answer := values{"e2eeProfile": "noise-ikpsk2", "jti": "other", "installId": "i2", "daemonIssueGeneration": 9}
 	inBubble(t, both(), func(p *platform) {
 		p.validate.set(func(w http.ResponseWriter, r *http.Request) {
-			body(200, goodAnswer(changed(answer, map[string]any{"exp": at(60)})))(w, r)
+			body(200, goodAnswer(changed(answer, values{"exp": at(60)})))(w, r)
 		})
 	}, func(t *testing.T, _ *platform, a *Admitter) {
-		got, err := a.Admit(t.Context(), asClient(rsaOne().mint(map[string]any{"installId": "i1"})))
+		got, err := a.Admit(t.Context(), asClient(rsaOne().mint(values{"installId": "i1"})))
 		want := Grant{
 			Workspace: "acme", Target: "host-1", Role: RoleClient, Scope: "runtime", InstallID: "i1", Generation: 9,
 			RequirePSK: true, TokenID: "t1", ExpiresAt: time.Unix(at(60), 0),
@@ -268,10 +278,10 @@ func TestAnOutageIsLoggedOnceAndSoIsItsEnd(t *testing.T) {
 // TestNothingAboutPeopleIsKept: what a token and the platform say about people is in no Grant, error or log line, and
 // neither is a byte of the token or a secret of the relay.
 func TestNothingAboutPeopleIsKept(t *testing.T) {
-	people := map[string]any{
+	people := values{
 		"sub": "MARK-sub", "userId": "MARK-user", "clientId": "MARK-client", "name": "MARK-name", "email": "MARK@example.com",
 		"machineId": "MARK-machine", "pairingSecret": "MARK-secret", "daemonPublicKey": "MARK-key",
-		"sessionIds": []string{"MARK-session"}, "MARK-claim": map[string]any{"x": "MARK-x"},
+		"sessionIds": []string{"MARK-session"}, "MARK-claim": values{"x": "MARK-x"},
 	}
 	var log bytes.Buffer
 	cfg := both()
@@ -280,10 +290,10 @@ func TestNothingAboutPeopleIsKept(t *testing.T) {
 	cfg.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	bodies := []func() string{
 		func() string { return goodAnswer(people) },
-		func() string { return goodAnswer(changed(people, map[string]any{"workspaceId": "MARK-workspace"})) },
-		func() string { return goodAnswer(changed(people, map[string]any{"exp": "MARK-exp"})) },
-		func() string { return text(map[string]any{"ok": false, "reason": "MARK-reason of MARK-user expired"}) },
-		func() string { return text(map[string]any{"ok": "MARK-ok"}) },
+		func() string { return goodAnswer(changed(people, values{"workspaceId": "MARK-workspace"})) },
+		func() string { return goodAnswer(changed(people, values{"exp": "MARK-exp"})) },
+		func() string { return text(values{"ok": false, "reason": "MARK-reason of MARK-user expired"}) },
+		func() string { return text(values{"ok": "MARK-ok"}) },
 		func() string { return "MARK-garbage" },
 	}
 	inBubble(t, cfg, nil, func(t *testing.T, p *platform, a *Admitter) {
@@ -307,7 +317,7 @@ func TestNothingAboutPeopleIsKept(t *testing.T) {
 		try(asClient(rsaOne().mint(people)))
 		p.refuse.Store(true)
 		try(asClient(rsaOne().mint(people)))
-		for _, bad := range []map[string]any{
+		for _, bad := range []values{
 			{"workspaceId": "MARK"}, {"runtimeTargetId": "MARK"}, {"role": "MARK"}, {"scope": "MARK"}, {"iss": "MARK"},
 			{"aud": []string{"MARK"}}, {"jti": []string{"MARK"}}, {"exp": "MARK"}, {"e2eeProfile": "MARK"}, {"installId": 1},
 		} {
@@ -315,8 +325,8 @@ func TestNothingAboutPeopleIsKept(t *testing.T) {
 		}
 		try(asClient("MARK.MARK.MARK"))
 		try(asClient("MARK MARK"))
-		try(asClient(rsaOne().withHeader(map[string]any{"kid": "MARK"})))
-		try(asClient(rsaOne().withHeader(map[string]any{"alg": "MARK", "crit": "MARK"})))
+		try(asClient(rsaOne().withHeader(values{"kid": "MARK"})))
+		try(asClient(rsaOne().withHeader(values{"alg": "MARK", "crit": "MARK"})))
 		r := asClient("MARK")
 		r.Workspace = "MARK/"
 		try(r)

@@ -55,8 +55,8 @@ func (v *verifier) verify(token string) (*claims, error) {
 	return c, nil
 }
 
-// refuseClaims says what golang-jwt found in claims that are signed. TOKEN_EXPIRED is left for tokens with no other fault:
-// it sends the peer for a fresh token of the same kind.
+// refuseClaims says what golang-jwt found in claims that are signed. TOKEN_EXPIRED is left for tokens with no other
+// fault: it sends the peer for a fresh token of the same kind.
 func refuseClaims(err error) error {
 	for _, fault := range []struct {
 		is   error
