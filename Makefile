@@ -17,7 +17,7 @@ run: build ## relay, development platform and one daemon, until Ctrl-C
 	@bin/viewport-dev
 
 test: ## all tests, with the race detector
-	go test -race ./...
+	go test -race $(TESTFLAGS) ./...
 
 lint: ## formatting, vet, staticcheck, the contract, and who may import whom
 	@.ci/lint
