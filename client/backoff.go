@@ -62,7 +62,7 @@ func (b *backoff) after(err *Error) (pause time.Duration, final error) {
 		}
 		b.renewed = true
 		return pause, nil
-	case err.By == "local" && err.Reason != Reason(reason.FrameInvalid):
+	case err.By == "local":
 		return 0, err
 	case known && !info.Retryable && err.Reason != LinkLost:
 		return 0, err

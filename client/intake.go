@@ -201,7 +201,7 @@ func (in *intake) opened(s *Session, confirmed func() error) {
 		select {
 		case in.listener.accepted <- s:
 		default:
-			s.abort(reason.Capacity)
+			s.Abort()
 		}
 	}()
 }

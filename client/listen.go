@@ -9,7 +9,7 @@ import (
 	"github.com/getviewport/relay/client/identity"
 )
 
-// backlog is how many sessions wait for Accept; more are refused with CAPACITY.
+// backlog is how many sessions wait for Accept; more are cancelled.
 const backlog = 128
 
 // ListenConfig is what a daemon needs beside the relay's address.

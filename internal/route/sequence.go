@@ -211,6 +211,9 @@ func (t *Target) pass(l *Link, s *session, h *envelope.Header) Pass {
 	}
 	to := t.destination(l, s, h.Type)
 	if to == nil {
+		if h.Type == relayv1.FrameType_FRAME_TYPE_RESET {
+			t.finish(s) // the session is over for who sent it, whether or not anybody hears of it
+		}
 		t.drops.add(DropNoPeer, 1)
 		return Pass{}
 	}

@@ -27,7 +27,7 @@ const (
 )
 
 // FrameType says what a frame is, and by that whether it is sequenced. Types 11 to 31 that a relay does not know are
-// forwarded as unsequenced frames; 32 and above are reserved for legacy frames in envelopes.
+// forwarded as unsequenced frames; 32 to 38 are reserved for legacy frames in envelopes; 39 and above are FRAME_INVALID.
 type FrameType int32
 
 const (
@@ -265,7 +265,8 @@ type Envelope struct {
 	// Sender's clock when the frame was first sent; a resend repeats it. Information only, never checked against a clock.
 	Timestamp *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
 	// Session. 1 to 255 bytes. Native sessions: exactly 26 bytes, base32 (RFC 4648 in lower case, no padding, spare bits
-	// zero) of the first 16 bytes of SHA-256(bind_key). Empty on HEARTBEAT and on a STATUS about the whole link.
+	// zero) of the first 16 bytes of SHA-256(bind_key). Empty on HEARTBEAT and on a STATUS about the whole link;
+	// may be empty on types 11 to 31.
 	SessionId string `protobuf:"bytes,6,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	// Highest contiguous sequence received in the other direction; frees the peer's resend buffer. Below 2^63.
 	Ack uint64 `protobuf:"varint,7,opt,name=ack,proto3" json:"ack,omitempty"`
