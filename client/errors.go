@@ -65,9 +65,9 @@ type Error struct {
 	cause      error
 }
 
-// Error returns "viewport: CODE (by): text".
+// Error returns "CODE (by): text".
 func (e *Error) Error() string {
-	return fmt.Sprintf("viewport: %s (%s): %s", string(e.Reason), e.By, e.Text)
+	return fmt.Sprintf("%s (%s): %s", string(e.Reason), e.By, e.Text)
 }
 
 // Is reports whether target is e's Reason.

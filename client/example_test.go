@@ -127,5 +127,5 @@ func ExampleError() {
 	defer func() { _ = c.Close() }()
 	_, err = c.Open(context.Background())
 	fmt.Println(err)
-	// Output: viewport: PEER_UNAVAILABLE (relay): no daemon is attached
+	// Output: PEER_UNAVAILABLE (relay): no daemon is attached
 }

@@ -74,7 +74,7 @@ func connect(ctx context.Context, cfg *Config, method string, attempt int, orpha
 	defer stop()
 	token, err := cfg.Token(ctx)
 	if err != nil {
-		return nil, &Error{Reason: Reason(reason.TokenMissing), By: "local", Text: "the token source has no token", cause: err}
+		return nil, &Error{Reason: Reason(reason.TokenMissing), By: "local", Text: "there is no token: " + err.Error(), cause: err}
 	}
 	conn, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(creds),
 		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(envelope.Codec{}), grpc.MaxCallRecvMsgSize(messageBytes),
