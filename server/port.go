@@ -12,6 +12,9 @@ import (
 	"github.com/getviewport/relay/server/internal/listen"
 )
 
+// farewell is how long connections get to take the last words of their streams.
+const farewell = time.Second
+
 // port is one listening port with its gRPC server and its HTTP/1.1 handler.
 type port struct {
 	mux  *listen.Mux
@@ -58,8 +61,7 @@ func (p *port) run(ctx context.Context) error {
 	serve(func() error { return p.grpc.Serve(p.mux.GRPC()) })
 	serve(func() error { return p.http.Serve(p.mux.HTTP()) })
 	<-ctx.Done()
-	// Not GracefulStop: it never returns while streams are open. Draining was done before, in our own protocol.
-	p.grpc.Stop()
+	p.stopGRPC()
 	_ = p.http.Close()
 	_ = p.mux.Close()
 	running.Wait()
@@ -68,5 +70,19 @@ func (p *port) run(ctx context.Context) error {
 		return err
 	default:
 		return nil
+	}
+}
+
+// stopGRPC lets streams that were just ended have their status written, and returns when no handler runs. Draining was
+// done before, in our own protocol: GracefulStop alone never returns while a stream is open.
+func (p *port) stopGRPC() {
+	forced := make(chan struct{})
+	force := time.AfterFunc(farewell, func() {
+		defer close(forced)
+		p.grpc.Stop()
+	})
+	p.grpc.GracefulStop()
+	if !force.Stop() {
+		<-forced
 	}
 }

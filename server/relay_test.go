@@ -30,6 +30,8 @@ const (
 	adminToken = "the-admin-token-of-these-tests"
 	// patience ends a test that would hang; nothing is asserted about time.
 	patience = 60 * time.Second
+	// beat is the heartbeat interval of tests that wait for heartbeats: three of them are longer than a busy machine stalls.
+	beat = 250 * time.Millisecond
 )
 
 // relay is a running relay. It ends with the test, and then its hub must be consistent and empty.

@@ -3,12 +3,9 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/getviewport/relay/client"
@@ -27,45 +24,52 @@ type attachCommand struct {
 	command
 }
 
-// run returns the remote command's exit code, or 255 when there is none.
-func (c *attachCommand) run(home string) int {
-	code, err := c.attach(home)
-	var usage *usageError
-	switch {
-	case errors.As(err, &usage):
-		fmt.Fprintln(os.Stderr, "viewport:", err)
-		return exitUsage
-	case errors.Is(err, terminal.ErrDetached):
-		return code
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "viewport:", err)
+// run returns the exit code of the remote command, or an error and the code to exit with (docs/terminal.md, The client).
+func (c *attachCommand) run(home string) (code int, err error) {
+	level := slog.LevelWarn
+	if c.Verbose {
+		level = slog.LevelDebug
 	}
-	return code
-}
-
-func (c *attachCommand) attach(home string) (code int, err error) {
+	log := newLog(os.Stderr, level)
 	store, err := identity.Open(home)
 	if err != nil {
 		return exitAttach, err
 	}
-	cfg, pinned, err := c.dialConfig(store)
+	cfg, pin, err := c.dialConfig(store, log)
 	if err != nil {
 		return exitAttach, err
 	}
 	// Until the terminal takes over, Ctrl-C ends the attempt.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	opening, cancel := context.WithTimeout(ctx, openTimeout)
-	dialled, session, err := open(opening, cfg)
-	cancel()
+	ctx, stop := untilSignal()
+	dialled, session, err := open(ctx, cfg)
 	stop()
+	if signalled, ok := errors.AsType[*interrupted](context.Cause(ctx)); ok {
+		if err == nil {
+			session.Abort()
+			_ = dialled.Close()
+		}
+		return exitSignal + int(signalled.signal), signalled
+	}
 	if err != nil {
 		return exitAttach, err
 	}
 	defer func() { _ = dialled.Close() }()
-	if err := pinned(); err != nil {
+	log.Debug("session opened", "session", session.ID()[:6], "daemon", session.Peer().Fingerprint(),
+		"profile", session.Profile(), "runs", session.PeerVersion())
+	if err := pin(); err != nil {
+		session.Abort()
 		return exitAttach, err
 	}
-	o := terminal.AttachOptions{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Command: c.words(), Escape: terminal.DefaultEscape}
+	code, err = c.join(session)
+	log.Debug("session ended", "code", code, "error", err)
+	return code, err
+}
+
+// join runs the command and ends the session with it.
+func (c *attachCommand) join(session *client.Session) (code int, err error) {
+	o := terminal.AttachOptions{
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Command: c.words(), Escape: terminal.DefaultEscape,
+	}
 	switch {
 	case c.ForcePTY:
 		o.PTY = terminal.PTYAlways
@@ -73,17 +77,23 @@ func (c *attachCommand) attach(home string) (code int, err error) {
 		o.PTY = terminal.PTYNever
 	}
 	code, err = terminal.Attach(context.Background(), session, o)
-	if err != nil {
-		session.Abort()
-		return code, err
+	switch {
+	case err == nil:
+		// The exit status has arrived: how the session closes after it changes nothing for the user.
+		_ = session.Close()
+		return code, nil
+	case errors.Is(err, terminal.ErrDetached):
+		err = nil
+	default:
+		err = &sessionError{err}
 	}
-	if err := session.Close(); err != nil {
-		slog.Debug("closing the session", "error", err)
-	}
-	return code, nil
+	session.Abort()
+	return code, err
 }
 
 func open(ctx context.Context, cfg client.DialConfig) (*client.Client, *client.Session, error) {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
 	dialled, err := client.Dial(ctx, cfg)
 	if err != nil {
 		return nil, nil, err
@@ -95,22 +105,18 @@ func open(ctx context.Context, cfg client.DialConfig) (*client.Client, *client.S
 	return dialled, session, nil
 }
 
-// dialConfig is what to dial with; pinned pins a daemon that a pairing string named, once it has proved itself.
-func (c *attachCommand) dialConfig(store *identity.Store) (cfg client.DialConfig, pinned func() error, err error) {
+// dialConfig is what to dial with; pin pins a daemon that a pairing string named, once it has proved itself.
+func (c *attachCommand) dialConfig(store *identity.Store, log *slog.Logger) (cfg client.DialConfig, pin func() error, err error) {
 	var pairing identity.Pairing
 	if c.Pair != "" {
 		if pairing, err = identity.ParsePairing(strings.TrimSpace(c.Pair)); err != nil {
-			return cfg, nil, err
+			return cfg, nil, &usageError{"--pair: " + err.Error()}
 		}
 		if c.Workspace != "" && c.Workspace != pairing.Workspace || c.Target != "" && c.Target != pairing.Target {
 			return cfg, nil, &usageError{"the pairing string is for workspace " + pairing.Workspace + ", target " + pairing.Target +
-				"; leave out --workspace and --target, or give these"}
+				": leave out --workspace and --target, or give these"}
 		}
 		c.Workspace, c.Target = pairing.Workspace, pairing.Target
-	}
-	var log *slog.Logger
-	if c.Verbose {
-		log = newLog(os.Stderr, true)
 	}
 	if cfg.Config, err = c.config(log); err != nil {
 		return cfg, nil, err
@@ -135,8 +141,8 @@ func (c *attachCommand) dialConfig(store *identity.Store) (cfg client.DialConfig
 		return cfg, nil, err
 	}
 	if !found {
-		return cfg, nil, &usageError{"not paired with a daemon for target " + c.Target + ": run `viewport pair` on its machine and " +
-			"give the string to --pair here"}
+		return cfg, nil, errors.New("not paired with the daemon of target " + c.Target +
+			": run `viewport pair` on its machine and give the string to --pair here")
 	}
 	cfg.Daemon = peer
 	return cfg, func() error { return nil }, nil

@@ -23,8 +23,12 @@ type daemonCommand struct {
 	command
 }
 
-func (c *daemonCommand) run(ctx context.Context, home string, stdout, stderr io.Writer) error {
-	log := newLog(stderr, c.Verbose)
+func (c *daemonCommand) run(home string, stdout, stderr io.Writer) error {
+	level := slog.LevelInfo
+	if c.Verbose {
+		level = slog.LevelDebug
+	}
+	log := newLog(stderr, level)
 	cfg, err := c.config(log)
 	if err != nil {
 		return err
@@ -41,6 +45,8 @@ func (c *daemonCommand) run(ctx context.Context, home string, stdout, stderr io.
 	if err != nil {
 		return err
 	}
+	ctx, stop := untilSignal()
+	defer stop()
 	listener, err := client.Listen(ctx, client.ListenConfig{Config: cfg, Identity: id, Authorise: authorise})
 	if err != nil {
 		if ctx.Err() != nil {
@@ -50,16 +56,20 @@ func (c *daemonCommand) run(ctx context.Context, home string, stdout, stderr io.
 	}
 	log.Info("attached", "workspace", c.Workspace, "target", c.Target, "key", id.Public.Fingerprint())
 	if c.Pair {
-		text, err := newPairing(store, c.Workspace, c.Target, identity.NoiseIKpsk2, "")
-		if err != nil {
-			return errors.Join(err, listener.Close())
-		}
-		if _, err := fmt.Fprintln(stdout, text); err != nil {
-			return errors.Join(err, listener.Close())
-		}
+		err = printPairing(stdout, store, c.Workspace, c.Target)
 	}
-	err = c.serve(ctx, listener, log)
+	if err == nil {
+		err = c.serve(ctx, listener, log)
+	}
 	return errors.Join(err, listener.Close())
+}
+
+func printPairing(w io.Writer, store *identity.Store, workspace, target string) error {
+	text, err := newPairing(store, workspace, target, identity.NoiseIKpsk2, "")
+	if err == nil {
+		_, err = fmt.Fprintln(w, text)
+	}
+	return err
 }
 
 // serve runs a terminal for each session until ctx ends, and returns when all of them have ended.
@@ -92,6 +102,7 @@ func terminalSession(ctx context.Context, session *client.Session, o terminal.Se
 	who := []any{"session", session.ID()[:6], "client", session.Peer().Fingerprint()}
 	began := time.Now()
 	log.Info("terminal opened", who...)
+	log.Debug("the session's client", append(who, "profile", session.Profile(), "runs", session.PeerVersion())...)
 	err := terminal.Serve(ctx, session, o)
 	if closeErr := session.Close(); err == nil {
 		err = closeErr

@@ -9,11 +9,17 @@ import (
 )
 
 type identityCommand struct {
-	Workspace string `env:"VIEWPORT_WORKSPACE" required:"" help:"The workspace: keys are per workspace." placeholder:"ID"`
-	Role      string `enum:"daemon,client" default:"client" help:"Whose key: ${enum}."`
+	Workspace string `env:"VIEWPORT_WORKSPACE" help:"The workspace: keys are per workspace." placeholder:"ID"`
+	Role      string `env:"VIEWPORT_ROLE" enum:"daemon,client" default:"client" help:"Whose key: ${enum}."`
 }
 
 func (c *identityCommand) run(home string, stdout io.Writer) error {
+	if err := need("--workspace", c.Workspace); err != nil {
+		return err
+	}
+	if err := checkNames("--workspace", c.Workspace); err != nil {
+		return err
+	}
 	store, err := identity.Open(home)
 	if err != nil {
 		return err
@@ -32,14 +38,20 @@ func (c *identityCommand) run(home string, stdout io.Writer) error {
 }
 
 type pairCommand struct {
-	Workspace string `env:"VIEWPORT_WORKSPACE" required:"" help:"The workspace." placeholder:"ID"`
-	Target    string `env:"VIEWPORT_TARGET" required:"" help:"The runtime target." placeholder:"ID"`
-	Profile   string `enum:"noise-ikpsk2,noise-ik" default:"noise-ikpsk2" help:"The handshake that both sides pin: ${enum}."`
-	Label     string `help:"What this client will be called in the list of peers." placeholder:"NAME"`
+	Workspace string `env:"VIEWPORT_WORKSPACE" help:"The workspace." placeholder:"ID"`
+	Target    string `env:"VIEWPORT_TARGET" help:"The runtime target." placeholder:"ID"`
+	Profile   string `env:"VIEWPORT_PROFILE" enum:"noise-ikpsk2,noise-ik" default:"noise-ikpsk2" help:"The handshake that both sides pin: ${enum}."`
+	Label     string `env:"VIEWPORT_LABEL" help:"What this client will be called in the list of peers." placeholder:"NAME"`
 }
 
 // run prints the string alone on standard output, so that it can go into a variable or a QR code.
 func (c *pairCommand) run(home string, stdout, stderr io.Writer) error {
+	if err := need("--workspace", c.Workspace, "--target", c.Target); err != nil {
+		return err
+	}
+	if err := checkNames("--workspace", c.Workspace, "--target", c.Target); err != nil {
+		return err
+	}
 	store, err := identity.Open(home)
 	if err != nil {
 		return err

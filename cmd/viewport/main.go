@@ -2,28 +2,26 @@
 // and `identity` manage who trusts whom. It parses, wires and reports; sessions are package client's, and what the two
 // sides say to each other inside one is docs/terminal.md.
 //
-// Exit codes: those of the remote command for attach; otherwise 0, 1 for a failure and 2 for a bad command line.
+// Exit codes: those of docs/terminal.md for attach; otherwise 0, 1 for a failure. A bad command line is always 2.
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"syscall"
 
 	"github.com/alecthomas/kong"
-
-	"github.com/getviewport/relay/client"
+	"golang.org/x/term"
 )
 
 const (
 	exitOK      = 0
 	exitFailure = 1
 	exitUsage   = 2
+	exitSignal  = 128 // and the signal's number
 	exitAttach  = 255 // attach itself failed, as with ssh
 )
 
@@ -36,19 +34,8 @@ type cli struct {
 
 	Identity identityCommand `cmd:"" help:"Show this machine's key for a workspace; make it if there is none."`
 	Pair     pairCommand     `cmd:"" help:"Print a pairing string for a client of this machine's daemon: one use, 10 minutes."`
-	Daemon   daemonCommand   `cmd:"" help:"Serve terminals on this machine until SIGTERM or SIGINT."`
+	Daemon   daemonCommand   `cmd:"" help:"Serve terminals on this machine until SIGINT, SIGTERM or SIGHUP."`
 	Attach   attachCommand   `cmd:"" help:"Run a command, or a shell, on a daemon's machine."`
-}
-
-// connection are the flags that say where to connect and as whom.
-type connection struct {
-	Relay      string `env:"VIEWPORT_RELAY" required:"" help:"The relay: https://host[:port], http://host[:port] or host:port (plain on loopback, else TLS)." placeholder:"ADDRESS"`
-	Workspace  string `env:"VIEWPORT_WORKSPACE" help:"The workspace." placeholder:"ID"`
-	Target     string `env:"VIEWPORT_TARGET" help:"The runtime target: the machine that the daemon serves." placeholder:"ID"`
-	Token      string `env:"VIEWPORT_TOKEN" help:"The relay token. On a command line others can see it: prefer the variable or the file." placeholder:"JWT"`
-	TokenFile  string `env:"VIEWPORT_TOKEN_FILE" help:"File with the relay token, read before each connection." placeholder:"FILE" type:"path"`
-	RequirePSK bool   `name:"require-psk" env:"VIEWPORT_REQUIRE_PSK" help:"Refuse handshakes without a pre-shared key (policy crypto_pairing)."`
-	Verbose    bool   `short:"v" help:"Say more on standard error."`
 }
 
 func main() { os.Exit(run(os.Args[1:])) }
@@ -71,73 +58,65 @@ func run(args []string) int {
 		fmt.Fprintf(os.Stderr, "viewport: %v\nTry viewport --help.\n", err)
 		return exitUsage
 	}
+	failed := exitFailure
 	switch parsed.Selected().Name {
 	case "identity":
 		err = c.Identity.run(c.Home, os.Stdout)
 	case "pair":
 		err = c.Pair.run(c.Home, os.Stdout, os.Stderr)
 	case "daemon":
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		defer stop()
-		err = c.Daemon.run(ctx, c.Home, os.Stdout, os.Stderr)
+		c.Daemon.preferTyped(parsed)
+		err = c.Daemon.run(c.Home, os.Stdout, os.Stderr)
 	case "attach":
-		return c.Attach.run(c.Home)
+		c.Attach.preferTyped(parsed)
+		failed, err = c.Attach.run(c.Home)
+		if err == nil {
+			return failed
+		}
 	}
-	var usage *usageError
-	switch {
-	case errors.As(err, &usage):
-		fmt.Fprintln(os.Stderr, "viewport:", err)
+	return report(err, failed)
+}
+
+// report says why a command failed, unless its user knows, and returns the exit code.
+func report(err error, failed int) int {
+	if err == nil {
+		return exitOK
+	}
+	if code, known := quietEnd(err, failed); known {
+		return code
+	}
+	fmt.Fprintln(os.Stderr, "viewport:", explain(err))
+	if _, usage := errors.AsType[*usageError](err); usage {
 		return exitUsage
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "viewport:", err)
-		return exitFailure
 	}
-	return exitOK
+	return failed
 }
 
-// usageError is a mistake of whoever typed the command.
-type usageError struct{ text string }
-
-func (e *usageError) Error() string { return e.text }
-
-// config is the connection as package client takes it.
-func (c *connection) config(log *slog.Logger) (client.Config, error) {
-	if c.Workspace == "" || c.Target == "" {
-		return client.Config{}, &usageError{"--workspace and --target are needed (or VIEWPORT_WORKSPACE and VIEWPORT_TARGET)"}
-	}
-	source, err := c.tokenSource()
-	if err != nil {
-		return client.Config{}, err
-	}
-	return client.Config{
-		Relay: c.Relay, Workspace: c.Workspace, Target: c.Target, Token: source,
-		Version: "viewport " + shorten(version, 48), RequirePSK: c.RequirePSK, Log: log,
-	}, nil
-}
-
-func shorten(s string, n int) string {
-	if len(s) > n {
-		return s[:n]
-	}
-	return s
-}
-
-func newLog(w io.Writer, verbose bool) *slog.Logger {
-	level := slog.LevelInfo
-	if verbose {
-		level = slog.LevelDebug
+// newLog writes to w; a terminal in raw mode needs a carriage return at each line's end, any other takes it.
+func newLog(w io.Writer, level slog.Level) *slog.Logger {
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		w = carriageReturns{w}
 	}
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
 }
 
-// command is what stands behind "--".
-type command struct {
-	Command []string `arg:"" optional:"" passthrough:"" help:"-- and the command with its arguments."`
+type carriageReturns struct{ w io.Writer }
+
+// Write is called with whole lines, one at a time (slog.TextHandler).
+func (c carriageReturns) Write(line []byte) (int, error) {
+	if _, err := c.w.Write(append(line[:len(line)-1:len(line)-1], "\r\n"...)); err != nil {
+		return 0, err
+	}
+	return len(line), nil
 }
 
-func (c *command) words() []string {
-	if len(c.Command) > 0 && c.Command[0] == "--" {
-		return c.Command[1:]
+// quietEnd tells the ends that need no words: Ctrl-C, and a reader of our output that has had enough, as head(1).
+func quietEnd(err error, failed int) (code int, known bool) {
+	switch {
+	case failed == exitSignal+int(syscall.SIGINT):
+		return failed, true
+	case errors.Is(err, syscall.EPIPE):
+		return exitSignal + int(syscall.SIGPIPE), true
 	}
-	return c.Command
+	return 0, false
 }

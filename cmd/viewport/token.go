@@ -3,7 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 
 	"github.com/getviewport/relay/client"
@@ -17,24 +20,33 @@ const maxToken = 16 << 10
 func (c *connection) tokenSource() (client.TokenSource, error) {
 	switch {
 	case c.Token != "" && c.TokenFile != "":
-		return nil, &usageError{"--token and --token-file exclude each other"}
+		return nil, &usageError{"--token and --token-file (or VIEWPORT_TOKEN and VIEWPORT_TOKEN_FILE) exclude each other"}
 	case c.Token != "":
 		return client.StaticToken(c.Token), nil
-	case c.TokenFile != "":
-		file := c.TokenFile
-		return func(context.Context) (string, error) { return readToken(file) }, nil
 	}
-	return nil, &usageError{"--token-file or --token is needed (or VIEWPORT_TOKEN_FILE or VIEWPORT_TOKEN)"}
+	file := c.TokenFile
+	return func(context.Context) (string, error) { return readToken(file) }, nil
 }
 
 func readToken(file string) (string, error) {
-	b, err := os.ReadFile(file)
+	f, err := os.Open(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("%s does not exist", file)
+	}
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }()
+	b, err := io.ReadAll(io.LimitReader(f, maxToken+2)) // and a line's end
 	if err != nil {
 		return "", err
 	}
 	b = bytes.TrimSpace(b)
-	if len(b) == 0 || len(b) > maxToken {
-		return "", fmt.Errorf("%s holds %d bytes, which is no token", file, len(b))
+	switch {
+	case len(b) == 0:
+		return "", fmt.Errorf("%s is empty", file)
+	case len(b) > maxToken:
+		return "", fmt.Errorf("%s holds more than %d bytes, which is no token", file, maxToken)
 	}
 	return string(b), nil
 }

@@ -25,13 +25,21 @@ type Config struct {
 	Budget *Budget
 	// Drops counts dropped frames, shared by all targets. Nil: its own.
 	Drops *Drops
+	// Refusals counts what Limits refused, shared by all targets. Nil: its own.
+	Refusals *Refusals
 }
 
-// Limits are all bounds of a target. A zero field means its default, except Heartbeat.
+// Limits are all bounds of a target. A zero field means its default, except LinksPerTarget, HandshakesPerSecond and
+// Heartbeat, which are off.
 type Limits struct {
 	// SessionWindow is viewport-session-window in bytes: a session's share of a link's queue is
 	// 2 × max(SessionWindow, 16,273) + 4 KiB in each direction. Default 1 MiB.
 	SessionWindow int
+	// LinksPerTarget is how many links may be attached; the last place is kept for the daemon. 0: no limit.
+	LinksPerTarget int
+	// HandshakesPerSecond is how many HANDSHAKE_INIT a client link may send in the long run, HandshakeBurst how many at
+	// once after a pause. 0: no limit.
+	HandshakesPerSecond, HandshakeBurst int
 	// SessionsPerClient is how many open sessions a client link may have. Default 256.
 	SessionsPerClient int
 	// SessionsPerTarget is how many sessions a target remembers, closed ones included. Default 16,384.

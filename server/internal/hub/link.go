@@ -48,7 +48,13 @@ type Link struct {
 // Batch is one received batch and what the target's machine said of its frames.
 type Batch struct {
 	envelope.Batch
-	passes []route.Pass // by frame; one that is not OK goes nowhere
+	runs []run // what passed, in order
+}
+
+// run is neighbours of a batch, the frames [from, to), that go the same way.
+type run struct {
+	pass     route.Pass
+	from, to int
 }
 
 // Serial is the link's place in the order of admission.
@@ -89,8 +95,7 @@ func (l *Link) Detach() {
 
 func (l *Link) detach() (last route.LinkStats, first bool) {
 	t := l.target
-	now := time.Now()
-	t.mu.Lock()
+	now := t.lock()
 	defer t.unlock(now)
 	if l.detached {
 		return last, false
@@ -107,10 +112,9 @@ func (l *Link) Sequence(b *Batch) (passed int, end *reason.Error) {
 	if err := b.Split(l.hub.frames); err != nil {
 		end = reason.Of(err)
 	}
-	b.passes = b.passes[:0]
-	now := time.Now()
+	b.runs = b.runs[:0]
 	t := l.target
-	t.mu.Lock()
+	now := t.lock()
 	defer t.unlock(now)
 	frames := b.Frames()
 	for i := range frames {
@@ -119,32 +123,28 @@ func (l *Link) Sequence(b *Batch) (passed int, end *reason.Error) {
 			end = v.End
 			break
 		}
-		b.passes = append(b.passes, v.Pass)
-		if v.Pass.OK() {
-			passed++
+		if !v.Pass.OK() {
+			continue
+		}
+		passed++
+		// A frame that was dropped ends the run before it: what follows begins another one.
+		if n := len(b.runs); n > 0 && b.runs[n-1].to == i && b.runs[n-1].pass.Extend(v.Pass) {
+			b.runs[n-1].to++
+		} else {
+			b.runs = append(b.runs, run{pass: v.Pass, from: i, to: i + 1})
 		}
 	}
 	t.act(t.machine.Effects())
 	return passed, end
 }
 
-// Forward queues the frames of b that passed, as they were received: neighbours that go the same way as one run. It frees
-// the batch.
+// Forward queues the frames of b that passed, as they were received. It frees the batch.
 func (l *Link) Forward(b *Batch) {
-	now := time.Now()
 	t := l.target
-	t.mu.Lock()
+	now := t.lock()
 	defer t.unlock(now)
-	for i := 0; i < len(b.passes); {
-		pass := b.passes[i]
-		j := i + 1
-		for pass.OK() && j < len(b.passes) && pass.Extend(b.passes[j]) {
-			j++
-		}
-		if pass.OK() {
-			t.machine.Forward(l.machine, pass, b.Run(i, j), now)
-		}
-		i = j
+	for _, r := range b.runs {
+		t.machine.Forward(l.machine, r.pass, b.Run(r.from, r.to), now)
 	}
 	t.act(t.machine.Effects())
 	b.Free()

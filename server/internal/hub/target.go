@@ -33,8 +33,7 @@ func newTarget(h *Hub, k key) *target {
 
 // attach hands l to the machine; it reports false if the target is gone.
 func (t *target) attach(l *Link) bool {
-	now := time.Now()
-	t.mu.Lock()
+	now := t.lock()
 	defer t.unlock(now)
 	if t.gone {
 		return false
@@ -48,8 +47,7 @@ func (t *target) attach(l *Link) bool {
 
 // step runs one event.
 func (t *target) step(ev route.Event) {
-	now := time.Now()
-	t.mu.Lock()
+	now := t.lock()
 	defer t.unlock(now)
 	t.act(t.machine.Step(ev, now))
 }
@@ -77,6 +75,12 @@ func (t *target) act(effects []route.Effect) {
 			l.finish(e.Reason)
 		}
 	}
+}
+
+// lock takes the mutex and returns the time, which is read only then: for the machine it never goes back.
+func (t *target) lock() (now time.Time) {
+	t.mu.Lock()
+	return time.Now()
 }
 
 // unlock gives up the mutex after arming the timer for the machine's deadline, and takes an empty target out of the hub.
@@ -107,8 +111,7 @@ func (t *target) unlock(now time.Time) {
 
 // tick is the timer's: the machine's deadline has come.
 func (t *target) tick() {
-	now := time.Now()
-	t.mu.Lock()
+	now := t.lock()
 	defer t.unlock(now)
 	t.armed = time.Time{}
 	if !t.gone {
