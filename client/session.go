@@ -149,7 +149,7 @@ func (s *Session) recv(ctx context.Context, closed <-chan struct{}) ([]byte, err
 		default:
 		}
 		s.mu.Lock()
-		msg, err, ok, e := s.machine.Next(time.Now())
+		msg, ok, e, err := s.machine.Next(time.Now())
 		s.apply(e)
 		s.mu.Unlock()
 		switch {

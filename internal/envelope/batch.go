@@ -16,12 +16,15 @@ const (
 	keepScratch = 64 << 10
 )
 
-// Limits bound what Split accepts, in bytes.
+// Limits bound what Split accepts, sizes in bytes.
 type Limits struct {
 	// MaxEnvelope is the longest envelope, without its tag and length in the batch.
 	MaxEnvelope int
 	// MaxBatch is the longest batch of more than one envelope.
 	MaxBatch int
+	// MaxFrames is how many envelopes a batch may have: each costs memory while it is looked at, however short it is.
+	// 0: no limit.
+	MaxFrames int
 }
 
 // Frame is one envelope of a Batch.
@@ -130,6 +133,10 @@ func (b *Batch) Split(l Limits) error {
 		}
 		if n > l.MaxEnvelope {
 			return tooLarge("an envelope", "max-envelope", n, l.MaxEnvelope)
+		}
+		if l.MaxFrames > 0 && len(b.frames) == l.MaxFrames {
+			return reason.New(reason.FrameTooLarge, "a batch has more than %d envelopes", l.MaxFrames).
+				With("limit", "frames-per-batch").With("value", strconv.Itoa(l.MaxFrames))
 		}
 		f := b.grow()
 		f.start, f.end, f.ciphertext = start, c.pos+n, c.pos+n

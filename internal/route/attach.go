@@ -28,6 +28,9 @@ func (t *Target) attach(l *Link) {
 	}
 	t.serial = l.serial
 	switch {
+	case l.peer.Role == Client && t.crowded():
+		t.refusals.add(LinksPerTarget)
+		t.reject(l, t.refusal(LinksPerTarget))
 	case l.peer.Role == Client:
 		t.admit(l)
 	case l.peer.Generation < t.generation:
@@ -44,6 +47,16 @@ func (t *Target) attach(l *Link) {
 		t.at(t.probeEnd)
 		t.tellLink(t.daemon, dueProbe)
 	}
+}
+
+// crowded reports whether the target has no place for another client: the last one is the daemon's, so that clients
+// can't keep it out.
+func (t *Target) crowded() bool {
+	clients := len(t.links)
+	if t.daemon != nil {
+		clients--
+	}
+	return t.limits.LinksPerTarget > 0 && clients >= t.limits.LinksPerTarget-1
 }
 
 // takeOver replaces the daemon's link at once. Who waits for the old link's probe lost to a link that is surely alive.

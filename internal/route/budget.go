@@ -30,9 +30,26 @@ const (
 // window may be sent again while its first copy is on the wire, and room for two copies of the longest CLOSE.
 func Share(window int) int64 { return 2*int64(max(window, largestFrame)) + 4<<10 }
 
-// over reports whether n more bytes for l are beyond a budget.
-func (t *Target) over(l *Link, n int64) bool {
-	return l.bytes+n > t.limits.LinkBytes || t.budget.used.Load()+n > t.budget.limit
+// over is the budget that l is beyond.
+func (t *Target) over(l *Link) Limit {
+	switch {
+	case l.bytes > t.limits.LinkBytes:
+		return LinkQueueBytes
+	case t.budget.used.Load() > t.budget.limit:
+		return QueueBytes
+	}
+	return NoLimit
+}
+
+// chargeWithin is charge, unless n bytes more are beyond a budget: then that is returned and nothing is counted. Other
+// targets use the process's budget at the same time, so the bytes are in it before it is looked at.
+func (t *Target) chargeWithin(l *Link, n int64) Limit {
+	t.charge(l, n)
+	limit := t.over(l)
+	if limit != NoLimit {
+		t.charge(l, -n)
+	}
+	return limit
 }
 
 // charge counts n bytes more (or less, when negative) that l keeps.

@@ -37,13 +37,15 @@ const (
 	DropEnded
 	// DropStatus: a STATUS of the relay found its link's control queue full.
 	DropStatus
+	// DropRate: it is one handshake too many in a time.
+	DropRate
 
 	numDrops
 )
 
 var dropNames = [numDrops]string{
 	"replay", "gap", "stale_link", "unbound", "unknown_session", "no_peer", "share", "budget", "purged", "discarded",
-	"conflict", "capacity", "profile", "session_ended", "status",
+	"conflict", "capacity", "profile", "session_ended", "status", "rate_limited",
 }
 
 // String is the reason as a metric label.

@@ -65,7 +65,7 @@ type node struct {
 // last is the sequence of the run's last frame.
 func (n *node) last() uint64 { return n.first + uint64(n.frames) - 1 }
 
-// reserve counts a frame that passed.
+// reserve counts a frame that passed, whose cost the budgets have.
 func (t *Target) reserve(ln *lane, sequence uint64, cost int64) Pass {
 	r := &ln.reserved
 	if sequence != 0 {
@@ -81,7 +81,6 @@ func (t *Target) reserve(ln *lane, sequence uint64, cost int64) Pass {
 		ln.loose += cost
 	}
 	r.mem += cost
-	t.charge(ln.to, cost)
 	return Pass{lane: ln, first: sequence, frames: 1, cost: cost, generation: ln.generation, epoch: ln.epoch}
 }
 

@@ -71,6 +71,9 @@ type Link struct {
 	// whenever that changes.
 	toldUnavailable bool
 
+	// bucketFull is when the client may send a burst of handshakes again.
+	bucketFull time.Time
+
 	// unbound is the session that a client was told last not to have bound here, toldUnbound when.
 	unbound     string
 	toldUnbound time.Time

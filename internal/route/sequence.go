@@ -10,8 +10,6 @@ import (
 )
 
 const (
-	// capacityRetry is how long a client waits that was refused a session.
-	capacityRetry = 5 * time.Second
 	// slowWithin is the time in which the third overflow of a lane ends its session.
 	slowWithin = time.Minute
 	// lastUnsequenced is the last type that is forwarded without being known; from there on types are for legacy
@@ -108,6 +106,9 @@ func (t *Target) fromClient(l *Link, s *session, h *envelope.Header) *session {
 		}
 		return nil
 	}
+	if init && !t.mayShake(l) {
+		return t.refuseSession(l, h, HandshakesPerSecond, DropRate)
+	}
 	if !envelope.OwnsSession(h.BindKey, h.Session) {
 		return t.refuseFrame(l, h, reason.SessionConflict, DropConflict)
 	}
@@ -126,13 +127,14 @@ func (t *Target) fromClient(l *Link, s *session, h *envelope.Header) *session {
 		return nil
 	}
 	if s == nil {
-		if s = t.open(l, h.Session); s == nil {
-			return t.refuseFrame(l, h, reason.Capacity, DropCapacity)
+		var limit Limit
+		if s, limit = t.open(l, h.Session); s == nil {
+			return t.refuseSession(l, h, limit, DropCapacity)
 		}
 	}
 	if s.client.link != l {
 		if !s.over && l.open >= t.limits.SessionsPerClient {
-			return t.refuseFrame(l, h, reason.Capacity, DropCapacity)
+			return t.refuseSession(l, h, SessionsPerLink, DropCapacity)
 		}
 		t.bind(s, l)
 	}
@@ -176,6 +178,14 @@ func (t *Target) fromDaemon(l *Link, s *session, h *envelope.Header) *session {
 func (t *Target) refuseFrame(l *Link, h *envelope.Header, code reason.Code, why Drop) *session {
 	t.drops.add(why, 1)
 	t.tell(l, code, string(h.Session), 0)
+	return nil
+}
+
+// refuseSession drops a client's frame that a limit does not allow, and tells it which.
+func (t *Target) refuseSession(l *Link, h *envelope.Header, limit Limit, why Drop) *session {
+	t.drops.add(why, 1)
+	t.refusals.add(limit)
+	t.queueStatus(l, status{limit: limit, session: string(h.Session)})
 	return nil
 }
 
@@ -264,8 +274,8 @@ func (t *Target) destination(l *Link, s *session, typ relayv1.FrameType) *Link {
 	return to
 }
 
-// fits checks the share of the lane, and the budgets. A sequenced frame that does not fit starts dropping: the sender
-// is told to go back to the lowest that was dropped, and nothing passes until it does.
+// fits checks the share of the lane and takes the cost from the budgets. A sequenced frame that does not fit starts
+// dropping: the sender is told to go back to the lowest that was dropped, and nothing passes until it does.
 func (t *Target) fits(l *Link, s *session, ln *lane, sequence uint64, cost int64) bool {
 	if sequence == 0 {
 		// Within the rules there are fewer of these than sequenced ones: what is beyond is nobody's loss.
@@ -273,11 +283,7 @@ func (t *Target) fits(l *Link, s *session, ln *lane, sequence uint64, cost int64
 			t.drops.add(DropShare, 1)
 			return false
 		}
-		if ln.loose+cost > trickle && t.over(ln.to, cost) {
-			t.drops.add(DropBudget, 1)
-			return false
-		}
-		return true
+		return t.affords(ln, ln.loose+cost, cost)
 	}
 	switch {
 	case ln.dropping:
@@ -290,14 +296,28 @@ func (t *Target) fits(l *Link, s *session, ln *lane, sequence uint64, cost int64
 		t.drops.add(DropShare, 1)
 		t.overflow(l, s, ln, sequence)
 		return false
-	case ln.cost+cost > trickle && t.over(ln.to, cost):
+	case !t.affords(ln, ln.cost+cost, cost):
 		// Not this session's fault: what it has queued stays, and it is not counted as slow.
-		t.drops.add(DropBudget, 1)
 		ln.dropping, ln.lowest = true, sequence
 		t.tellDropped(l, s, ln)
 		return false
 	}
 	return true
+}
+
+// affords takes cost from the budgets for a lane that has held bytes with it. Beyond a budget it may hold a trickle.
+func (t *Target) affords(ln *lane, held, cost int64) bool {
+	if held <= trickle {
+		t.charge(ln.to, cost)
+		return true
+	}
+	limit := t.chargeWithin(ln.to, cost)
+	if limit == NoLimit {
+		return true
+	}
+	t.drops.add(DropBudget, 1)
+	t.refusals.add(limit)
+	return false
 }
 
 // overflow drops what a lane that is over its share has queued; the third time within a minute ends the session.

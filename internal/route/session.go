@@ -73,19 +73,25 @@ func (t *Target) find(l *Link, id []byte) *session {
 	return s
 }
 
-// open makes an entry for a client's session, or returns nil at a limit.
-func (t *Target) open(l *Link, id []byte) *session {
-	if l.open >= t.limits.SessionsPerClient || t.over(l, 0) || t.daemon != nil && t.over(t.daemon, 0) {
-		return nil
+// open makes an entry for a client's session, or returns nil and the limit that is in the way.
+func (t *Target) open(l *Link, id []byte) (*session, Limit) {
+	limit := t.over(l)
+	if limit == NoLimit && t.daemon != nil {
+		limit = t.over(t.daemon)
 	}
-	if len(t.sessions) >= t.limits.SessionsPerTarget && !t.evict() {
-		return nil
+	switch {
+	case l.open >= t.limits.SessionsPerClient:
+		return nil, SessionsPerLink
+	case limit != NoLimit:
+		return nil, limit
+	case len(t.sessions) >= t.limits.SessionsPerTarget && !t.evict():
+		return nil, SessionsPerTarget
 	}
 	s := &session{id: string(id)}
 	s.up.session, s.down.session = s, s
 	t.sessions[s.id] = s
 	l.last = s
-	return s
+	return s, NoLimit
 }
 
 // evict makes room for a session: the oldest that is over or whose client is away is forgotten, unless something of it

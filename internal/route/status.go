@@ -27,6 +27,7 @@ type status struct {
 	code     reason.Code
 	session  string
 	expected uint64
+	limit    Limit // what refused the session, if one did; then it has the code
 }
 
 // statusRing is a bounded queue that grows as it is needed.
@@ -62,7 +63,11 @@ func (q *statusRing) pop() status {
 
 // tell queues a STATUS about a session for l.
 func (t *Target) tell(l *Link, code reason.Code, session string, expected uint64) {
-	if !l.statuses.push(status{code: code, session: session, expected: expected}) {
+	t.queueStatus(l, status{code: code, session: session, expected: expected})
+}
+
+func (t *Target) queueStatus(l *Link, s status) {
+	if !l.statuses.push(s) {
 		t.drops.add(DropStatus, 1)
 		return
 	}
@@ -136,10 +141,10 @@ func (t *Target) takeControl(l *Link, limit int, o *envelope.Outgoing) int {
 	for l.statuses.n > 0 && len(b) < limit {
 		s := l.statuses.pop()
 		st := statusOf(&reason.Error{Code: s.code})
-		st.Expected = s.expected
-		if s.code == reason.Capacity {
-			st.RetryAfter = capacityRetry
+		if s.limit != NoLimit {
+			st = statusOf(t.refusal(s.limit))
 		}
+		st.Expected = s.expected
 		b = envelope.AppendStatus(b, t.workspace, t.target, s.session, st)
 		frames++
 	}

@@ -14,6 +14,7 @@ type Target struct {
 	share             int64 // bytes that a lane may hold of sequenced frames, and again of others
 	budget            *Budget
 	drops             *Drops
+	refusals          *Refusals
 
 	// now is the latest time of an event or frame; Take, which has none, uses it. It never goes back, though callers
 	// may read the clock before they wait for the mutex.
@@ -52,13 +53,16 @@ func New(c Config) *Target {
 	limits := c.Limits.WithDefaults()
 	t := &Target{
 		workspace: c.Workspace, target: c.Target, limits: limits, share: Share(limits.SessionWindow),
-		budget: c.Budget, drops: c.Drops, sessions: make(map[string]*session),
+		budget: c.Budget, drops: c.Drops, refusals: c.Refusals, sessions: make(map[string]*session),
 	}
 	if t.budget == nil {
 		t.budget = NewBudget(limits.ProcessBytes)
 	}
 	if t.drops == nil {
 		t.drops = new(Drops)
+	}
+	if t.refusals == nil {
+		t.refusals = new(Refusals)
 	}
 	return t
 }

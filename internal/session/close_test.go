@@ -179,7 +179,7 @@ func TestATombstoneIsOverAfterTenMinutesOrWithTheLink(t *testing.T) {
 	if !p.client.m.Done() || p.client.m.Err() != nil {
 		t.Errorf("after the link: done %t, error %v", p.client.m.Done(), p.client.m.Err())
 	}
-	if _, err, ok, _ := p.client.m.Next(p.now); ok || err != io.EOF {
+	if _, ok, _, err := p.client.m.Next(p.now); ok || err != io.EOF {
 		t.Errorf("Next: got %v, want io.EOF for ever", err)
 	}
 }
@@ -302,7 +302,7 @@ func TestALostLinkEndsBothDirections(t *testing.T) {
 	if _, _, _, err := p.client.m.Send([]byte("x"), p.now); !errors.Is(err, &reason.Error{Code: reason.LinkLost}) {
 		t.Errorf("Send: got %v, want LINK_LOST", err)
 	}
-	if _, err, _, _ := p.client.m.Next(p.now); err != io.EOF {
+	if _, _, _, err := p.client.m.Next(p.now); err != io.EOF {
 		t.Errorf("Next: got %v, want io.EOF: the peer had closed", err)
 	}
 	if fx := p.client.m.LinkLost(p.now) | p.client.m.Tick(p.now); fx != 0 {

@@ -55,7 +55,7 @@ func (q *pusher) sealed(n int) []frame {
 func (q *pusher) take(f *frame) {
 	m := q.daemon.m
 	m.Receive(&f.Header, f.ciphertext, q.now)
-	if _, _, ok, _ := m.Next(q.now); !ok {
+	if _, ok, _, _ := m.Next(q.now); !ok {
 		q.t.Fatalf("frame %d gave no message", f.Sequence)
 	}
 	if m.WantsToSend() {

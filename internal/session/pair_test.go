@@ -322,7 +322,7 @@ func (p *pair) accept(f frame) {
 func (p *pair) read(e *end) {
 	p.t.Helper()
 	for {
-		msg, err, ok, fx := e.m.Next(p.now)
+		msg, ok, fx, err := e.m.Next(p.now)
 		p.did(e, fx|e.want())
 		if !ok {
 			e.err = err

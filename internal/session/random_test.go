@@ -110,7 +110,7 @@ func (c *chaos) step() {
 			c.give(c.peer(e), f)
 		}
 	case 9:
-		if msg, err, ok, fx := e.m.Next(c.now); ok {
+		if msg, ok, fx, err := e.m.Next(c.now); ok {
 			c.did(e, fx)
 			e.received = append(e.received, msg)
 		} else {

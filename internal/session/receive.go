@@ -231,16 +231,16 @@ func (in *inbox) grow(n, limit int) {
 // Next returns the next whole message, which the caller then owns; ok is false while there is none. What was received
 // before an end comes before the end's error: io.EOF after a decrypted CLOSE, which says that every message came, else
 // the session's *End.
-func (m *Machine) Next(now time.Time) (msg []byte, err error, ok bool, e Effects) {
+func (m *Machine) Next(now time.Time) (msg []byte, ok bool, e Effects, err error) {
 	in := &m.in
 	if !in.ready {
 		switch {
 		case in.eof:
-			return nil, io.EOF, false, 0
+			return nil, false, 0, io.EOF
 		case m.end != nil:
-			return nil, m.end, false, 0
+			return nil, false, 0, m.end
 		}
-		return nil, nil, false, 0
+		return nil, false, 0, nil
 	}
 	msg = in.message
 	in.message, in.ready = nil, false
@@ -250,7 +250,7 @@ func (m *Machine) Next(now time.Time) (msg []byte, err error, ok bool, e Effects
 		m.noteAckWanted(now)
 	}
 	e = m.effects(now)
-	return msg, nil, true, e
+	return msg, true, e, nil
 }
 
 // noteAckWanted lets an ack go out at once after a quarter window, else within ackDelay. CLOSE is acked at once: nothing

@@ -246,7 +246,7 @@ func TestAfterAnAdvanceTheProbesStartAnew(t *testing.T) {
 	if d := next(); next() < 40*time.Second {
 		t.Fatalf("a probe after %v, and another soon", d)
 	}
-	if _, _, ok, fx := p.daemon.m.Next(p.now); ok { // gives credit, but too little for a full frame
+	if _, ok, fx, _ := p.daemon.m.Next(p.now); ok { // gives credit, but too little for a full frame
 		p.did(&p.daemon, fx)
 	}
 	if d := next(); d > 6*time.Second {

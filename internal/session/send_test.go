@@ -320,7 +320,7 @@ func TestReadingGivesCreditBackWithinTwentyFiveMilliseconds(t *testing.T) {
 	next := func(want int) {
 		t.Helper()
 		before := len(p.daemon.sent)
-		if _, _, ok, fx := p.daemon.m.Next(p.now); !ok {
+		if _, ok, fx, _ := p.daemon.m.Next(p.now); !ok {
 			t.Fatal("no message")
 		} else {
 			p.did(&p.daemon, fx)

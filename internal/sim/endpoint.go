@@ -270,7 +270,7 @@ func (x *end) write() error {
 // read lets the application receive.
 func (x *end) read() error {
 	w, t := x.endpoint.world, x.receives
-	msg, err, ok, e := x.machine.Next(w.now)
+	msg, ok, e, err := x.machine.Next(w.now)
 	x.readable = ok
 	x.apply(e)
 	switch {
