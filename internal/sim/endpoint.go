@@ -55,7 +55,7 @@ func (e *endpoint) receive() error {
 	l.down = l.down[1:]
 	b := new(envelope.Batch)
 	b.Load(message)
-	if err := b.Split(envelope.Limits{MaxEnvelope: 2 << 20, MaxBatch: 64 << 10}); err != nil {
+	if err := b.Split(frameLimits); err != nil {
 		return fmt.Errorf("%s: the relay sent what is no envelope: %w", e.name, err)
 	}
 	for i := range b.Frames() {

@@ -1,10 +1,14 @@
 package sim
 
 import (
+	"fmt"
+
 	"github.com/getviewport/relay/internal/envelope"
 	"github.com/getviewport/relay/internal/reason"
 	"github.com/getviewport/relay/internal/route"
 )
+
+var frameLimits = envelope.Limits{MaxEnvelope: 2 << 20, MaxBatch: 64 << 10}
 
 // link is a stream between an endpoint and the relay. It delivers in order; a cut loses what is in flight from some point
 // on, and each side learns of it when it has handled what still came.
@@ -20,6 +24,7 @@ type link struct {
 	held           *envelope.Batch // sequenced, not forwarded
 	passes         []route.Pass
 	awake          bool
+	passed         map[string]uint64 // by session: the sequence that was sent to the endpoint last
 }
 
 // cutAt ends the link: of what is in flight so many messages still arrive.
@@ -49,7 +54,8 @@ func newNode(w *world) *node {
 // attach is a new link's admission.
 func (n *node) attach(e *endpoint) *link {
 	n.serial++
-	l := &link{endpoint: e, relay: n, machine: route.NewLink(n.serial, route.Peer{Role: e.role, InstallID: e.name})}
+	l := &link{endpoint: e, relay: n, machine: route.NewLink(n.serial, route.Peer{Role: e.role, InstallID: e.name}),
+		passed: make(map[string]uint64)}
 	n.links = append(n.links, l)
 	n.act(n.machine.Step(route.Event{Kind: route.Attach, Link: l.machine}, n.world.now))
 	return l
@@ -85,7 +91,7 @@ func (n *node) receive(l *link) error {
 	l.up = l.up[1:]
 	b := new(envelope.Batch)
 	b.Load(message)
-	if err := b.Split(envelope.Limits{MaxEnvelope: 2 << 20, MaxBatch: 64 << 10}); err != nil {
+	if err := b.Split(frameLimits); err != nil {
 		return err
 	}
 	l.held, l.passes = b, l.passes[:0]
@@ -118,13 +124,35 @@ func (n *node) forward(l *link) {
 }
 
 // send moves one message of a link's queue to the wire.
-func (n *node) send(l *link) {
+func (n *node) send(l *link) error {
 	var o envelope.Outgoing
 	if !n.machine.Take(l.machine, 2000+n.world.choose.IntN(14000), &o) {
 		l.awake = false
-		return
+		return nil
 	}
-	l.down = append(l.down, o.AppendTo(nil))
+	message := o.AppendTo(nil)
+	l.down = append(l.down, message)
+	return l.gapless(message)
+}
+
+// gapless checks what the guard promises a receiver: on a link the sequences of a session go up by one, but where their
+// sender says that it goes on from somewhere else.
+func (l *link) gapless(message []byte) error {
+	var b envelope.Batch
+	b.Load(message)
+	if err := b.Split(frameLimits); err != nil {
+		return err
+	}
+	for _, f := range b.Frames() {
+		if h := &f.Header; envelope.Sequenced(h.Type) {
+			id := string(h.Session)
+			if last, seen := l.passed[id]; seen && !h.Resend && h.Sequence != last+1 {
+				return fmt.Errorf("the relay passes %v %d after %d to %s", h.Type, h.Sequence, last, l.endpoint.name)
+			}
+			l.passed[id] = h.Sequence
+		}
+	}
+	return nil
 }
 
 // tick does what is due.

@@ -87,7 +87,7 @@ func (w *world) turns() (turns []func() error) {
 			add(func() error { w.relay.giveUp(l); return nil })
 		}
 		if l.awake && !l.cut && len(l.down) < inFlight {
-			add(func() error { w.relay.send(l); return nil })
+			add(func() error { return w.relay.send(l) })
 		}
 	}
 	for _, e := range w.endpoints() {
