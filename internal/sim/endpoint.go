@@ -165,13 +165,17 @@ func (e *endpoint) send() {
 }
 
 // linkLost is the endpoint's side of a link's end: in this protocol version's first release its sessions end with it.
-func (e *endpoint) linkLost() {
+func (e *endpoint) linkLost() error {
 	e.world.note("%s lost its link", e.name)
 	e.link = nil
 	e.replies = nil
 	for _, x := range e.sessions {
 		x.apply(x.machine.LinkLost(e.world.now))
+		if x.machine.State() != session.Ended {
+			return fmt.Errorf("%s lost its link, and session %d did not end", e.name, x.pair.n)
+		}
 	}
+	return nil
 }
 
 // reap forgets sessions whose machine has nothing left to do on the wire.

@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 
+	relayv1 "github.com/getviewport/relay/gen/viewport/relay/v1"
 	"github.com/getviewport/relay/internal/envelope"
 	"github.com/getviewport/relay/internal/reason"
 	"github.com/getviewport/relay/internal/route"
@@ -136,7 +137,8 @@ func (n *node) send(l *link) error {
 }
 
 // gapless checks what the guard promises a receiver: on a link the sequences of a session go up by one, but where their
-// sender says that it goes on from somewhere else.
+// sender says that it goes on from somewhere else. And where nothing is ever lost, nobody has to ask: a RESUME there
+// means that an ack or a wake-up went missing, and that only a timer healed it.
 func (l *link) gapless(message []byte) error {
 	var b envelope.Batch
 	b.Load(message)
@@ -144,7 +146,11 @@ func (l *link) gapless(message []byte) error {
 		return err
 	}
 	for _, f := range b.Frames() {
-		if h := &f.Header; envelope.Sequenced(h.Type) {
+		h := &f.Header
+		if o := l.endpoint.world.Options; h.Type == relayv1.FrameType_FRAME_TYPE_RESUME && o.Faults == 0 && o.Loss == 0 {
+			return fmt.Errorf("a RESUME for %s although nothing was lost", l.endpoint.name)
+		}
+		if envelope.Sequenced(h.Type) {
 			id := string(h.Session)
 			if last, seen := l.passed[id]; seen && !h.Resend && h.Sequence != last+1 {
 				return fmt.Errorf("the relay passes %v %d after %d to %s", h.Type, h.Sequence, last, l.endpoint.name)

@@ -98,7 +98,7 @@ func (w *world) turns() (turns []func() error) {
 		case len(l.down) > 0:
 			add(e.receive)
 		case l.cut:
-			add(func() error { e.linkLost(); return nil })
+			add(e.linkLost)
 		}
 		if e.canSend() {
 			add(func() error { e.send(); return nil })
