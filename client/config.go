@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc/credentials"
@@ -104,7 +105,7 @@ func parseRelay(relay string) (address string, secure bool, err error) {
 		return "", false, fmt.Errorf("client: Config.Relay: %q %s; give https://host[:port], http://host[:port] or host:port",
 			relay, why)
 	}
-	if host, port, err := net.SplitHostPort(relay); err == nil && port != "" {
+	if host, port, err := net.SplitHostPort(relay); err == nil && port != "" && !strings.Contains(relay, "://") {
 		ip := net.ParseIP(host)
 		loopback := host == "localhost" || ip != nil && ip.IsLoopback()
 		return net.JoinHostPort(host, port), !loopback, nil

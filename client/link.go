@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	relayv1 "github.com/getviewport/relay/gen/viewport/relay/v1"
 	"github.com/getviewport/relay/internal/envelope"
@@ -196,5 +198,14 @@ func linkError(err error) *Error {
 	if r := rpcerr.From(err); r != nil {
 		return &Error{Reason: Reason(r.Code), Text: r.Message(), By: "relay", RetryAfter: r.RetryAfter, cause: err}
 	}
-	return &Error{Reason: LinkLost, By: "link", Text: "no connection to the relay: " + err.Error(), cause: err}
+	return &Error{Reason: LinkLost, By: "link", Text: "no connection to the relay: " + plain(err), cause: err}
+}
+
+// plain is what gRPC says of a connection that failed, without what it puts around it.
+func plain(err error) string {
+	text := status.Convert(err).Message()
+	if inner, wrapped := strings.CutPrefix(text, `connection error: desc = "transport: `); wrapped {
+		text = strings.TrimSuffix(inner, `"`)
+	}
+	return strings.TrimPrefix(text, "Error while dialing: ")
 }

@@ -103,9 +103,7 @@ func (l *Listener) loop() {
 	for attempt := 1; ; attempt++ {
 		link, err := connect(l.ctx, &l.cfg.Config, "ConnectDaemon", attempt, l.intake.orphan)
 		if err == nil {
-			if attempt == 1 || !isClosed(l.attached) {
-				l.cfg.Log.Info("attached to the relay", "relay_id", link.relay.relayID)
-			}
+			l.cfg.Log.Info("attached to the relay", "relay_id", link.relay.relayID)
 			if !isClosed(l.attached) {
 				close(l.attached)
 			}
