@@ -112,16 +112,29 @@ func (c *Client) linkFor(ctx context.Context) (*link, error) {
 	return l, nil
 }
 
-// Open opens a session: it returns when the daemon has proved itself. A handshake that is not answered within 10 s, or
-// that a newly attached daemon may not have seen, is begun again with a new id until ctx ends. Without a daemon the error
-// is PeerUnavailable at once.
+// Open opens a session: it returns when the daemon has proved itself. A handshake that is not answered within 10 s, that a
+// newly attached daemon may not have seen, or that came too soon for the relay is begun again with a new id until ctx
+// ends. Without a daemon the error is PeerUnavailable at once.
 func (c *Client) Open(ctx context.Context) (*Session, error) {
 	for {
 		s, err := c.open(ctx)
-		if (errors.Is(err, HandshakeTimeout) || errors.Is(err, Reason(reason.PeerAvailable))) && ctx.Err() == nil {
-			continue
+		var e *Error
+		if err == nil || !errors.As(err, &e) {
+			return s, err
 		}
-		return s, err
+		switch reason.Code(e.Reason) {
+		case reason.HandshakeTimeout, reason.PeerAvailable:
+		case reason.RateLimited:
+			select {
+			case <-time.After(e.RetryAfter):
+			case <-ctx.Done():
+			}
+		default:
+			return nil, err
+		}
+		if ctx.Err() != nil {
+			return nil, err
+		}
 	}
 }
 
