@@ -2,7 +2,6 @@ package client_test
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log"
 	"os"
@@ -111,10 +110,8 @@ func (t *exampleTB) Output() io.Writer        { return io.Discard }
 func (t *exampleTB) Cleanup(f func())         { t.cleanups = append(t.cleanups, f) }
 func (t *exampleTB) Error(args ...any)        { log.Fatal(args...) }
 func (t *exampleTB) Fatal(args ...any)        { log.Fatal(args...) }
-func (t *exampleTB) Errorf(f string, a ...any) {
-	log.Fatal(fmt.Sprintf(f, a...))
-}
-func (t *exampleTB) Fatalf(f string, a ...any) { log.Fatal(fmt.Sprintf(f, a...)) }
+func (t *exampleTB) Errorf(f string, a ...any) { log.Fatalf(f, a...) }
+func (t *exampleTB) Fatalf(f string, a ...any) { log.Fatalf(f, a...) }
 
 func (t *exampleTB) TempDir() string {
 	dir, err := os.MkdirTemp("", "viewport-example")

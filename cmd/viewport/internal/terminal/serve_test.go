@@ -250,9 +250,7 @@ func TestNoProcessOutlivesItsSession(t *testing.T) {
 					(trap "" HUP TERM; echo $BASHPID; while :; do sleep 1000; done) & echo $$; wait; wait`)
 				var pids []string
 				for len(pids) < 4 {
-					for _, word := range strings.Fields(p.wait("\n")) {
-						pids = append(pids, word)
-					}
+					pids = append(pids, strings.Fields(p.wait("\n"))...)
 				}
 				for _, pid := range pids {
 					if _, err := strconv.Atoi(pid); err != nil {
