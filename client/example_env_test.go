@@ -104,12 +104,12 @@ type exampleTB struct {
 	cleanups []func()
 }
 
-func (t *exampleTB) Helper()                  {}
-func (t *exampleTB) Context() context.Context { return t.ctx }
-func (t *exampleTB) Output() io.Writer        { return io.Discard }
-func (t *exampleTB) Cleanup(f func())         { t.cleanups = append(t.cleanups, f) }
-func (t *exampleTB) Error(args ...any)        { log.Fatal(args...) }
-func (t *exampleTB) Fatal(args ...any)        { log.Fatal(args...) }
+func (t *exampleTB) Helper()                   {}
+func (t *exampleTB) Context() context.Context  { return t.ctx }
+func (t *exampleTB) Output() io.Writer         { return io.Discard }
+func (t *exampleTB) Cleanup(f func())          { t.cleanups = append(t.cleanups, f) }
+func (t *exampleTB) Error(args ...any)         { log.Fatal(args...) }
+func (t *exampleTB) Fatal(args ...any)         { log.Fatal(args...) }
 func (t *exampleTB) Errorf(f string, a ...any) { log.Fatalf(f, a...) }
 func (t *exampleTB) Fatalf(f string, a ...any) { log.Fatalf(f, a...) }
 

@@ -87,18 +87,45 @@ func testRefusals(t *testing.T, r *relay) {
 		code   codes.Code
 		reason string
 	}{
-		"no token":              {code: codes.Unauthenticated, reason: "TOKEN_MISSING"},
-		"an empty token":        {auth: bearer(""), code: codes.Unauthenticated, reason: "TOKEN_MISSING"},
-		"another scheme":        {auth: []string{"authorization", "Basic " + good}, code: codes.Unauthenticated, reason: "TOKEN_MISSING"},
-		"two tokens":            {auth: append(bearer(good), bearer(good)...), code: codes.Unauthenticated, reason: "TOKEN_MISSING"},
-		"not a token":           {auth: bearer("a.b.c"), code: codes.Unauthenticated, reason: "TOKEN_INVALID"},
-		"a broken signature":    {auth: bearer(good[:len(good)-6] + other + good[len(good)-5:]), code: codes.Unauthenticated, reason: "TOKEN_INVALID"},
-		"a token of long ago":   {auth: bearer(with(client, func(c *devplatform.Claims) { c.TTL = -time.Hour })), code: codes.Unauthenticated, reason: "TOKEN_EXPIRED"},
-		"another workspace":     {auth: bearer(with(client, func(c *devplatform.Claims) { c.WorkspaceID = "v" })), code: codes.PermissionDenied, reason: "WORKSPACE_MISMATCH"},
-		"another target":        {auth: bearer(with(client, func(c *devplatform.Claims) { c.RuntimeTargetID = "host-2" })), code: codes.PermissionDenied, reason: "TARGET_MISMATCH"},
-		"a client's, as daemon": {daemon: true, auth: bearer(good), code: codes.PermissionDenied, reason: "ROLE_MISMATCH"},
-		"a daemon's, as client": {auth: bearer(token(t, daemon)), code: codes.PermissionDenied, reason: "ROLE_MISMATCH"},
-		"a worker's, as client": {auth: bearer(with(client, func(c *devplatform.Claims) { c.Role = devplatform.RoleWorker })), code: codes.PermissionDenied, reason: "ROLE_MISMATCH"},
+		"no token":       {code: codes.Unauthenticated, reason: "TOKEN_MISSING"},
+		"an empty token": {auth: bearer(""), code: codes.Unauthenticated, reason: "TOKEN_MISSING"},
+		"another scheme": {
+			auth: []string{"authorization", "Basic " + good},
+			code: codes.Unauthenticated, reason: "TOKEN_MISSING",
+		},
+		"two tokens": {
+			auth: append(bearer(good), bearer(good)...),
+			code: codes.Unauthenticated, reason: "TOKEN_MISSING",
+		},
+		"not a token": {auth: bearer("a.b.c"), code: codes.Unauthenticated, reason: "TOKEN_INVALID"},
+		"a broken signature": {
+			auth: bearer(good[:len(good)-6] + other + good[len(good)-5:]),
+			code: codes.Unauthenticated, reason: "TOKEN_INVALID",
+		},
+		"a token of long ago": {
+			auth: bearer(with(client, func(c *devplatform.Claims) { c.TTL = -time.Hour })),
+			code: codes.Unauthenticated, reason: "TOKEN_EXPIRED",
+		},
+		"another workspace": {
+			auth: bearer(with(client, func(c *devplatform.Claims) { c.WorkspaceID = "v" })),
+			code: codes.PermissionDenied, reason: "WORKSPACE_MISMATCH",
+		},
+		"another target": {
+			auth: bearer(with(client, func(c *devplatform.Claims) { c.RuntimeTargetID = "host-2" })),
+			code: codes.PermissionDenied, reason: "TARGET_MISMATCH",
+		},
+		"a client's, as daemon": {
+			daemon: true, auth: bearer(good),
+			code: codes.PermissionDenied, reason: "ROLE_MISMATCH",
+		},
+		"a daemon's, as client": {
+			auth: bearer(token(t, daemon)),
+			code: codes.PermissionDenied, reason: "ROLE_MISMATCH",
+		},
+		"a worker's, as client": {
+			auth: bearer(with(client, func(c *devplatform.Claims) { c.Role = devplatform.RoleWorker })),
+			code: codes.PermissionDenied, reason: "ROLE_MISMATCH",
+		},
 		"two workspaces": {
 			auth: bearer(good), place: append([]string{"viewport-workspace-id", "v"}, place...),
 			code: codes.PermissionDenied, reason: "WORKSPACE_MISMATCH",
@@ -111,8 +138,11 @@ func testRefusals(t *testing.T, r *relay) {
 			auth: bearer(good), place: append([]string{"viewport-runtime-target-id", target}, place...),
 			code: codes.PermissionDenied, reason: "TARGET_MISMATCH",
 		},
-		"no workspace": {auth: bearer(good), place: place[2:], code: codes.PermissionDenied, reason: "WORKSPACE_MISMATCH"},
-		"no target":    {auth: bearer(good), place: place[:2], code: codes.PermissionDenied, reason: "TARGET_MISMATCH"},
+		"no workspace": {
+			auth: bearer(good), place: place[2:],
+			code: codes.PermissionDenied, reason: "WORKSPACE_MISMATCH",
+		},
+		"no target": {auth: bearer(good), place: place[:2], code: codes.PermissionDenied, reason: "TARGET_MISMATCH"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.place == nil {

@@ -80,6 +80,16 @@ func TestAReplayAndAGapAreDroppedAndTold(t *testing.T) {
 	daemon.want(typeData, 4)
 }
 
+func TestAReplayInTheMiddleOfABatchIsLeftOutOfIt(t *testing.T) {
+	r := start(t)
+	daemon, client, s := r.pair("middle")
+	client.send(s.data(2), s.data(2), s.data(3), s.data(1), s.data(4))
+	for sequence := uint64(2); sequence <= 4; sequence++ {
+		daemon.want(typeData, sequence)
+	}
+	client.wantStatus("SEQUENCE_REPLAY", s.id)
+}
+
 func TestAnUnboundFrameGetsSequenceGapThatExpectsNothing(t *testing.T) {
 	r := start(t)
 	_, _, s := r.pair("unbound")
@@ -127,7 +137,7 @@ func TestAMalformedEnvelopeEndsTheStreamAfterTheFramesBeforeItWereForwarded(t *t
 	}{
 		"no type":               {func(s session) *relayv1.Envelope { return s.frame(0, 0) }, "FRAME_INVALID"},
 		"DATA without sequence": {func(s session) *relayv1.Envelope { return s.data(0) }, "FRAME_INVALID"},
-		"a legacy type":         {func(s session) *relayv1.Envelope { return s.frame(relayv1.FrameType_FRAME_TYPE_EVENT, 0) }, "FRAME_INVALID"},
+		"a legacy type":         {func(s session) *relayv1.Envelope { return s.frame(typeEvent, 0) }, "FRAME_INVALID"},
 		"STATUS from a client":  {func(s session) *relayv1.Envelope { return s.frame(typeStatus, 0) }, "FRAME_INVALID"},
 		"too large": {func(s session) *relayv1.Envelope {
 			e := s.data(4)

@@ -14,6 +14,7 @@ import (
 	"github.com/getviewport/relay/internal/envelope"
 	"github.com/getviewport/relay/internal/reason"
 	"github.com/getviewport/relay/internal/route"
+	"github.com/getviewport/relay/server/internal/quota"
 )
 
 // Hub is all targets of one relay process. Make it with New; Drain and Wait end it.
@@ -23,16 +24,21 @@ type Hub struct {
 	frames envelope.Limits
 	budget *route.Budget
 	drops  *route.Drops
+	// refusals counts what the machines' limits refused.
+	refusals *route.Refusals
 
 	// serial is the serial of the link that came last (docs/protocol.md, Links). Drawn under a target's mutex.
 	serial atomic.Uint64
-	// running counts the goroutines of Go.
+	// running counts the goroutines of Go, and the timers of targets that are armed or fire.
 	running sync.WaitGroup
 
 	// mu guards what follows. It is taken before a target's mutex, never after it, and never on the path of a frame.
 	mu      sync.RWMutex
 	targets map[key]*target
-	closed  *reason.Error // why no link is admitted any more; nil while open
+	// workspaces has how many targets a workspace has, which may be at most perWorkspace (0: any number).
+	workspaces   map[string]int
+	perWorkspace int
+	closed       *reason.Error // why no link is admitted any more; nil while open
 	// endedIn and endedOut count the traffic of links that have ended; those that live count for themselves.
 	endedIn, endedOut route.Traffic
 }
@@ -47,8 +53,19 @@ func New(limits route.Limits, frames envelope.Limits) *Hub {
 	limits = limits.WithDefaults()
 	return &Hub{
 		limits: limits, frames: frames, budget: route.NewBudget(limits.ProcessBytes), drops: new(route.Drops),
-		targets: make(map[key]*target),
+		refusals: new(route.Refusals), targets: make(map[key]*target), workspaces: make(map[string]int),
 	}
+}
+
+// TargetsPerWorkspace is the limit of BoundTargets in errors and metrics.
+const TargetsPerWorkspace = "targets-per-workspace"
+
+// BoundTargets lets a workspace have at most n targets, those included that no link has any more and that are
+// remembered for their sessions or their daemon's generation. 0: any number, which is so until it is called.
+func (h *Hub) BoundTargets(n int) {
+	h.mu.Lock()
+	h.perWorkspace = n
+	h.mu.Unlock()
 }
 
 // Go runs f in a goroutine that Wait waits for.
@@ -56,10 +73,10 @@ func (h *Hub) Go(f func()) { h.running.Go(f) }
 
 // Wait returns when nothing of the hub runs any more. Call it after Drain, when the transports have ended.
 func (h *Hub) Wait() {
-	h.running.Wait()
 	for _, t := range h.all() {
 		t.stop()
 	}
+	h.running.Wait()
 }
 
 // Attach admits a link for the target in info, or says why not with a *reason.Error. It waits while an older daemon of
@@ -89,7 +106,7 @@ func (h *Hub) Attach(ctx context.Context, info Info, send func()) (*Link, error)
 	}
 }
 
-// find returns the target of k, making it if need be.
+// find returns the target of k, making it if need be and if its workspace may have another one.
 func (h *Hub) find(k key) (*target, error) {
 	h.mu.RLock()
 	t, closed := h.targets[k], h.closed
@@ -102,10 +119,15 @@ func (h *Hub) find(k key) (*target, error) {
 	if h.closed != nil {
 		return nil, h.closed
 	}
-	if t = h.targets[k]; t == nil {
-		t = newTarget(h, k)
-		h.targets[k] = t
+	if t = h.targets[k]; t != nil {
+		return t, nil
 	}
+	if n := h.workspaces[k.workspace]; h.perWorkspace > 0 && n >= h.perWorkspace {
+		return nil, quota.Refusal(TargetsPerWorkspace, h.perWorkspace)
+	}
+	t = newTarget(h, k)
+	h.targets[k] = t
+	h.workspaces[k.workspace]++
 	return t, nil
 }
 
@@ -114,6 +136,9 @@ func (h *Hub) forget(t *target) {
 	h.mu.Lock()
 	if h.targets[t.key] == t {
 		delete(h.targets, t.key)
+		if h.workspaces[t.key.workspace]--; h.workspaces[t.key.workspace] == 0 {
+			delete(h.workspaces, t.key.workspace)
+		}
 	}
 	h.mu.Unlock()
 }

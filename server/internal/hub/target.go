@@ -17,7 +17,7 @@ type target struct {
 	mu      sync.Mutex
 	machine *route.Target
 	links   map[*route.Link]*Link // those that wait for admission included
-	timer   *time.Timer           // runs tick; nil until first armed
+	timer   *time.Timer           // runs fire; nil until first armed
 	armed   time.Time             // when the timer fires; zero: not armed
 	gone    bool                  // taken out of the hub: find it again
 }
@@ -27,6 +27,7 @@ func newTarget(h *Hub, k key) *target {
 		hub: h, key: k, links: make(map[*route.Link]*Link),
 		machine: route.New(route.Config{
 			Workspace: k.workspace, Target: k.target, Limits: h.limits, Budget: h.budget, Drops: h.drops,
+			Refusals: h.refusals,
 		}),
 	}
 }
@@ -85,23 +86,13 @@ func (t *target) lock() (now time.Time) {
 
 // unlock gives up the mutex after arming the timer for the machine's deadline, and takes an empty target out of the hub.
 func (t *target) unlock(now time.Time) {
-	deadline := t.machine.Deadline()
-	switch {
-	case deadline.IsZero():
-	case t.armed.IsZero() || deadline.Before(t.armed):
-		t.armed = deadline
-		if t.timer == nil {
-			t.timer = time.AfterFunc(deadline.Sub(now), t.tick)
-		} else {
-			t.timer.Reset(deadline.Sub(now))
-		}
+	// Not when gone: nobody takes a step any more, so a deadline that is past would come again at once, for ever.
+	if deadline := t.machine.Deadline(); !t.gone && !deadline.IsZero() && (t.armed.IsZero() || deadline.Before(t.armed)) {
+		t.arm(deadline, now)
 	}
 	gone := !t.gone && len(t.links) == 0 && t.machine.Idle()
 	if gone {
-		t.gone = true
-		if t.timer != nil {
-			t.timer.Stop()
-		}
+		t.disarm()
 	}
 	t.mu.Unlock()
 	if gone {
@@ -109,7 +100,33 @@ func (t *target) unlock(now time.Time) {
 	}
 }
 
-// tick is the timer's: the machine's deadline has come.
+// arm makes the timer fire at deadline. The hub waits for its goroutine as for its others.
+func (t *target) arm(deadline, now time.Time) {
+	t.armed = deadline
+	switch {
+	case t.timer == nil:
+		t.hub.running.Add(1)
+		t.timer = time.AfterFunc(deadline.Sub(now), t.fire)
+	case !t.timer.Reset(deadline.Sub(now)):
+		t.hub.running.Add(1)
+	}
+}
+
+// disarm ends the timer for good.
+func (t *target) disarm() {
+	t.gone = true
+	if t.timer != nil && t.timer.Stop() {
+		t.hub.running.Done()
+	}
+}
+
+// fire is the timer's goroutine.
+func (t *target) fire() {
+	defer t.hub.running.Done()
+	t.tick()
+}
+
+// tick takes a step: the machine's deadline has come.
 func (t *target) tick() {
 	now := t.lock()
 	defer t.unlock(now)
@@ -123,10 +140,7 @@ func (t *target) tick() {
 func (t *target) stop() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.gone = true
-	if t.timer != nil {
-		t.timer.Stop()
-	}
+	t.disarm()
 }
 
 // attached returns the links of the target.

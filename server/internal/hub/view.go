@@ -92,6 +92,12 @@ func (h *Hub) Totals() Totals {
 // Drops counts what was not forwarded.
 func (h *Hub) Drops() *route.Drops { return h.drops }
 
+// Refusals counts what the limits of targets refused.
+func (h *Hub) Refusals() *route.Refusals { return h.refusals }
+
+// Queued is how many bytes all queues keep.
+func (h *Hub) Queued() int64 { return h.budget.Used() }
+
 // retire keeps the counts of a link that has ended. Called without the target's mutex.
 func (h *Hub) retire(s route.LinkStats) {
 	h.mu.Lock()
