@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// Config says whom to ask. JWKSURL or ValidateURL is needed; Explain says what is lost with only one.
+// Config says whom to ask. JWKSURL or ValidateURL is needed. JWKS alone never hears of a revocation; validate alone
+// leaves issuer, audience and signature to the platform's word.
 type Config struct {
 	// JWKSURL is where the platform publishes its public keys, ValidateURL its validate call; http or https.
 	JWKSURL, ValidateURL string
@@ -92,17 +93,4 @@ func urlFault(s string) string {
 		return "has a fragment"
 	}
 	return ""
-}
-
-// Explain returns what an operator loses by configuring only one of JWKSURL and ValidateURL, a sentence each; nothing
-// with both.
-func (c Config) Explain() []string {
-	switch {
-	case c.JWKSURL == "" && c.ValidateURL != "":
-		return []string{"without JWKS, validate alone leaves the token opaque beyond length and alphabet " +
-			"(today's HS256 tokens work this way): issuer, audience and signature are the platform's word"}
-	case c.JWKSURL != "" && c.ValidateURL == "":
-		return []string{"without the validate call, JWKS alone never hears of a revocation: a token is good until it expires"}
-	}
-	return nil
 }

@@ -32,22 +32,3 @@ func TestAConfigurationThatCantWorkIsRefusedAndNamesTheField(t *testing.T) {
 		})
 	}
 }
-
-func TestAnOperatorIsToldWhatOneAddressAloneLoses(t *testing.T) {
-	for name, row := range map[string]struct {
-		cfg  Config
-		want string
-	}{
-		"validate alone": {validateOnly(), "leaves the token opaque beyond length and alphabet"},
-		"JWKS alone":     {keysOnly(), "never hears of a revocation"},
-		"both":           {both(), ""},
-	} {
-		got := strings.Join(row.cfg.Explain(), "\n")
-		if !strings.Contains(got, row.want) || (row.want == "") != (got == "") {
-			t.Errorf("%s: got %q, want %q", name, got, row.want)
-		}
-		if p := row.cfg.Problems(); len(p) != 0 {
-			t.Errorf("%s: got problems %q, want none", name, p)
-		}
-	}
-}

@@ -105,7 +105,7 @@ func parseKey(jwk object) (key, bool) {
 // rsaKey reads n and e (RFC 7518, section 6.3.1).
 func rsaKey(jwk object) *rsa.PublicKey {
 	n, e := number(jwk["n"]), number(jwk["e"])
-	if n == nil || n.BitLen() < minModulus || n.Bit(0) == 0 {
+	if n == nil || n.BitLen() < minModulus || n.Bit(0) == 0 || smellsOfROCA(n) {
 		return nil
 	}
 	// crypto/rsa takes exponents of at most 31 bits.
@@ -113,6 +113,29 @@ func rsaKey(jwk object) *rsa.PublicKey {
 		return nil
 	}
 	return &rsa.PublicKey{N: n, E: int(e.Int64())}
+}
+
+// smellsOfROCA reports whether a modulus has the form that a faulty key generator of Infineon gave it (CVE-2017-15361):
+// such keys can be factored. Modulo each small prime it is a power of 65537; one good modulus of 200 million is
+// so by chance.
+func smellsOfROCA(n *big.Int) bool {
+	for _, p := range [...]uint64{
+		3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109,
+		113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
+	} {
+		rest := new(big.Int).Mod(n, new(big.Int).SetUint64(p)).Uint64()
+		power := uint64(1)
+		for range p {
+			if power == rest {
+				break
+			}
+			power = power * 65537 % p
+		}
+		if power != rest {
+			return false
+		}
+	}
+	return true
 }
 
 // number reads a Base64urlUInt of at most maxModulus bits: big-endian in as few bytes as possible.

@@ -31,11 +31,21 @@ type header struct{ algorithm, keyID string }
 // preParse reads what golang-jwt is too lenient about, before golang-jwt sees the token: RFC 7515 forbids duplicate
 // names (section 4), characters outside the base64url alphabet (section 2) and unknown critical headers (section
 // 4.1.11). What it returns is read from the one and only encoding of the token's header and claims; no signature was
-// checked.
+// checked. The token's length was: opaque comes first.
 func preParse(token string) (header, object, error) {
-	if len(token) > maxToken {
-		return header{}, nil, errors.New("the token is too long")
+	h, payload, err := splitToken(token)
+	if err != nil {
+		return header{}, nil, err
 	}
+	claims, err := parseObject(payload)
+	if err != nil {
+		return header{}, nil, errors.New("the token's claims are malformed: " + err.Error())
+	}
+	return h, claims, nil
+}
+
+// splitToken reads the header of a compact JWS and decodes its payload, whatever that is.
+func splitToken(token string) (header, []byte, error) {
 	parts := strings.SplitN(token, ".", 4)
 	if len(parts) != 3 {
 		return header{}, nil, errors.New("the token has not three parts")
@@ -44,7 +54,7 @@ func preParse(token string) (header, object, error) {
 	if err != nil {
 		return header{}, nil, errors.New("the token's header is malformed: " + err.Error())
 	}
-	claims, err := segment(parts[1])
+	payload, err := decodeBase64(parts[1])
 	if err != nil {
 		return header{}, nil, errors.New("the token's claims are malformed: " + err.Error())
 	}
@@ -65,7 +75,7 @@ func preParse(token string) (header, object, error) {
 	if out.keyID, ok = keyID(h["kid"]); !ok {
 		return header{}, nil, errors.New("the token's kid is not 1 to 128 printable ASCII characters")
 	}
-	return out, claims, nil
+	return out, payload, nil
 }
 
 // segment decodes a base64url part that holds an object.

@@ -28,13 +28,9 @@ func (v *verifier) verify(token string) (*claims, error) {
 	if err != nil {
 		return nil, reason.New(reason.TokenInvalid, "%v", err)
 	}
-	k, err := v.keys.lookup(head.keyID)
+	k, err := v.keyOf(head)
 	if err != nil {
 		return nil, err
-	}
-	if k.algorithm != head.algorithm {
-		v.keys.suspect()
-		return nil, reason.New(reason.TokenInvalid, "the token's alg is not that of its key")
 	}
 	c, err := readClaims(body)
 	if err != nil {
@@ -53,6 +49,19 @@ func (v *verifier) verify(token string) (*claims, error) {
 		return nil, reason.New(reason.TokenInvalid, "the token has no claim jti")
 	}
 	return c, nil
+}
+
+// keyOf returns the key that a token names, if the token's alg is that of the key.
+func (v *verifier) keyOf(h header) (key, error) {
+	k, err := v.keys.lookup(h.keyID)
+	if err != nil {
+		return key{}, err
+	}
+	if k.algorithm != h.algorithm {
+		v.keys.suspect()
+		return key{}, reason.New(reason.TokenInvalid, "the token's alg is not that of its key")
+	}
+	return k, nil
 }
 
 // refuseClaims says what golang-jwt found in claims that are signed. TOKEN_EXPIRED is left for tokens with no other
