@@ -45,69 +45,6 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// Limits are the bounds of a relay. A zero field means its default.
-type Limits struct {
-	// SessionWindow is announced as viewport-session-window, in bytes: 131,072 to 16,777,216. Default 1,048,576.
-	SessionWindow int
-	// MaxEnvelope is the longest envelope in bytes: 65,536 to 4,128,768 (it has to fit into a message). Default 2,097,152.
-	MaxEnvelope int
-	// MaxMessage is announced as viewport-max-message, in bytes of plaintext: 16,000 to 16,777,216. Default 524,288.
-	MaxMessage int
-	// SessionsPerClient is how many open sessions a client link may have. Default 256.
-	SessionsPerClient int
-	// SessionsPerTarget is how many sessions a target remembers. Default 16,384.
-	SessionsPerTarget int
-	// LinkBytes is what the queue of a link may keep, in bytes. Default 64 MiB.
-	LinkBytes int64
-	// ProcessBytes is what all queues together may keep, in bytes. Default 1 GiB.
-	ProcessBytes int64
-	// StreamsPerConnection is HTTP/2's SETTINGS_MAX_CONCURRENT_STREAMS. Default 1,024.
-	StreamsPerConnection int
-	// HeaderBytes is the most request metadata a stream may bring. Default 32 KiB.
-	HeaderBytes int
-	// PendingConnections is how many connections may be waiting to say what they speak. Default 1,024.
-	PendingConnections int
-}
-
-// maxMessageBytes is gRPC's limit on one message, both ways (docs/protocol.md, Service).
-const maxMessageBytes = 4 << 20
-
-func (l Limits) withDefaults() Limits {
-	def := func(v *int, d int) {
-		if *v == 0 {
-			*v = d
-		}
-	}
-	def(&l.SessionWindow, 1<<20)
-	def(&l.MaxEnvelope, 2<<20)
-	def(&l.MaxMessage, 512<<10)
-	def(&l.StreamsPerConnection, 1024)
-	def(&l.HeaderBytes, 32<<10)
-	def(&l.PendingConnections, 1024)
-	return l
-}
-
-func (l Limits) check() error {
-	var errs []error
-	for _, f := range []struct {
-		name            string
-		value           int
-		least, greatest int
-	}{
-		{"SessionWindow", l.SessionWindow, 128 << 10, 16 << 20},
-		{"MaxEnvelope", l.MaxEnvelope, 64 << 10, maxMessageBytes - 64<<10},
-		{"MaxMessage", l.MaxMessage, 16000, 16 << 20},
-		{"StreamsPerConnection", l.StreamsPerConnection, 1, 1 << 20},
-		{"HeaderBytes", l.HeaderBytes, 20 << 10, 1 << 20},
-		{"PendingConnections", l.PendingConnections, 1, 1 << 20},
-	} {
-		if f.value < f.least || f.value > f.greatest {
-			errs = append(errs, fmt.Errorf("server: Limits.%s is %d, %d to %d are allowed", f.name, f.value, f.least, f.greatest))
-		}
-	}
-	return errors.Join(errs...)
-}
-
 // normalise fills in what is left open and reports what cannot work.
 func (c *Config) normalise() error {
 	c.Limits = c.Limits.withDefaults()

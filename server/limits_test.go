@@ -145,7 +145,6 @@ func TestALimitOnStreamsRefusesWithItsNameAndValueAndOtherTenantsGoOn(t *testing
 		"max-batch": {server.Limits{}, 64 << 10, tooLarge, func(r *relay) error {
 			return sending(r, large(40<<10), large(40<<10))
 		}},
-		"message-bytes": {server.Limits{}, 4 << 20, tooLarge, func(r *relay) error { return sending(r, large(5<<20)) }},
 		"watches": {server.Limits{Watches: 1}, 1, capacity, func(r *relay) error {
 			health := healthv1.NewHealthClient(r.dial())
 			var err error
@@ -176,12 +175,12 @@ func TestAPlaceThatWasGivenBackIsTakenAgain(t *testing.T) {
 		c.Limits.Links, c.Limits.LinksPerAddress, c.Limits.LinksPerWorkspace, c.Limits.TargetsPerWorkspace = 1, 1, 1, 1
 	})
 	for i := range 20 {
-		// Refused by the platform, by the token, and admitted: each gives back what it took before its end is seen or soon
-		// after, which the next one waits for.
-		for _, p := range []*peer{
-			r.open(false, metadata.MD{}),
-			r.at("again", fmt.Sprint("target-", i)),
+		// Refused or admitted, each gives back what it took.
+		for _, open := range []func() *peer{
+			func() *peer { return r.open(false, metadata.MD{}) },
+			func() *peer { return r.at("again", fmt.Sprint("target-", i)) },
 		} {
+			p := open()
 			for header, err := p.stream.Header(); err == nil && len(header.Get("viewport-protocol")) == 0; {
 				_, err = p.stream.Recv()
 			}
@@ -365,7 +364,7 @@ func TestHundredsWhoComeAtOnceGetExactlyAsManyPlacesAsThereAre(t *testing.T) {
 	} {
 		t.Run(limit, func(t *testing.T) {
 			limits.AdmissionsPerAddress = comers
-			r := start(t, func(c *server.Config) { c.Limits = limits })
+			r := start(t, func(c *server.Config) { c.Limits, c.ValidateTimeout = limits, patience })
 			var running sync.WaitGroup
 			var in, out, others atomic.Int64
 			conns := []relayv1.RelayServiceClient{}

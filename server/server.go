@@ -23,12 +23,12 @@ import (
 	relayv1 "github.com/getviewport/relay/gen/viewport/relay/v1"
 	"github.com/getviewport/relay/internal/envelope"
 	"github.com/getviewport/relay/internal/reason"
-	"github.com/getviewport/relay/internal/route"
 	"github.com/getviewport/relay/server/internal/admin"
 	"github.com/getviewport/relay/server/internal/admission"
 	"github.com/getviewport/relay/server/internal/grpclink"
 	"github.com/getviewport/relay/server/internal/hub"
 	"github.com/getviewport/relay/server/internal/listen"
+	"github.com/getviewport/relay/server/internal/quota"
 )
 
 const (
@@ -45,6 +45,8 @@ type Server struct {
 	started  time.Time
 	admitter *admission.Admitter
 	hub      *hub.Hub
+	quotas   *quota.Quotas
+	limits   *quota.Table
 	refusals *admin.Refusals
 	public   *port
 	admin    *port // nil without an admin token
@@ -69,11 +71,10 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, started: time.Now(), admitter: admitter, refusals: admin.NewRefusals(), health: health.NewServer()}
 	s.health.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
-	s.hub = hub.New(route.Limits{
-		SessionWindow: cfg.Limits.SessionWindow, SessionsPerClient: cfg.Limits.SessionsPerClient,
-		SessionsPerTarget: cfg.Limits.SessionsPerTarget, LinkBytes: cfg.Limits.LinkBytes,
-		ProcessBytes: cfg.Limits.ProcessBytes, Heartbeat: cfg.Heartbeat,
-	}, envelope.Limits{MaxEnvelope: cfg.Limits.MaxEnvelope, MaxBatch: 64 << 10})
+	s.hub = hub.New(cfg.Limits.route(cfg.Heartbeat), cfg.Limits.frames())
+	s.hub.BoundTargets(cfg.Limits.TargetsPerWorkspace)
+	s.quotas = quota.New(cfg.Limits.quotas())
+	s.limits = s.limitTable()
 	registry := prometheus.NewRegistry()
 	if err := s.openPublic(registry); err != nil {
 		return nil, err
@@ -91,10 +92,20 @@ func (s *Server) openPublic(registry *prometheus.Registry) error {
 	if err != nil {
 		return err
 	}
-	service := grpclink.New(s.hub, s.admitter, grpclink.Announced{
-		RelayID: s.cfg.RelayID, SessionWindow: s.cfg.Limits.SessionWindow, MaxEnvelope: s.cfg.Limits.MaxEnvelope,
-		MaxMessage: s.cfg.Limits.MaxMessage, Heartbeat: s.cfg.Heartbeat,
-	}, s.cfg.Log, s.refusals.Add)
+	limits := s.cfg.Limits
+	service := grpclink.New(grpclink.Config{
+		Hub: s.hub, Admitter: s.admitter, Quotas: s.quotas,
+		Announced: grpclink.Announced{
+			RelayID: s.cfg.RelayID, SessionWindow: limits.SessionWindow, MaxEnvelope: limits.MaxEnvelope,
+			MaxMessage: limits.MaxMessage, Heartbeat: s.cfg.Heartbeat,
+		},
+		HeaderBytes: limits.HeaderBytes, Log: s.cfg.Log,
+		Refused: func(e *reason.Error) {
+			s.refusals.Add(e.Code)
+			s.limits.Refused(e)
+		},
+		Ended: s.limits.Refused,
+	})
 	server := grpc.NewServer(
 		grpc.Creds(listen.Credentials()),
 		grpc.ForceServerCodecV2(envelope.Codec{}),
@@ -102,12 +113,15 @@ func (s *Server) openPublic(registry *prometheus.Registry) error {
 		grpc.ChainUnaryInterceptor(rpc.Unary()),
 		grpc.MaxRecvMsgSize(maxMessageBytes),
 		grpc.MaxSendMsgSize(maxMessageBytes),
-		grpc.MaxConcurrentStreams(uint32(s.cfg.Limits.StreamsPerConnection)),
-		grpc.MaxHeaderListSize(uint32(s.cfg.Limits.HeaderBytes)),
-		grpc.ConnectionTimeout(10*time.Second),
+		grpc.MaxConcurrentStreams(uint32(limits.StreamsPerConnection)),
+		// Beyond this HTTP/2 resets a stream without a reason; up to it the limits' interceptor gives one.
+		grpc.MaxHeaderListSize(uint32(2*limits.HeaderBytes)),
+		grpc.ConnectionTimeout(limits.ConnectTime),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		// Finds peers that vanished even when application heartbeats are off.
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			Time: time.Minute, Timeout: 20 * time.Second, MaxConnectionIdle: limits.IdleTime,
+		}),
 	)
 	service.Register(server)
 	healthv1.RegisterHealthServer(server, s.health)
@@ -119,7 +133,7 @@ func (s *Server) openPublic(registry *prometheus.Registry) error {
 		}
 	}
 	s.public, err = newPort(s.cfg.Listen, server, s.probes(), listen.Options{
-		TLS: tlsConfig, MaxPending: s.cfg.Limits.PendingConnections, Log: s.cfg.Log,
+		TLS: tlsConfig, SniffTimeout: limits.ConnectTime, MaxPending: limits.PendingConnections, Log: s.cfg.Log,
 	})
 	return err
 }
@@ -127,7 +141,9 @@ func (s *Server) openPublic(registry *prometheus.Registry) error {
 // openAdmin makes the admin port: AdminService with reflection, and /metrics, every call behind the admin token.
 func (s *Server) openAdmin(registry *prometheus.Registry) error {
 	tokens := admin.NewTokens(s.cfg.AdminTokens)
-	metrics, err := admin.Metrics(registry, s.hub, s.refusals, s.admitter)
+	metrics, err := admin.Metrics(registry, admin.Sources{
+		Hub: s.hub, Refusals: s.refusals, Admitter: s.admitter, Limits: s.limits,
+	})
 	if err != nil || tokens.None() {
 		return err
 	}

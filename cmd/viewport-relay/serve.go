@@ -73,7 +73,22 @@ func serverConfig(cfg config.Config, log *slog.Logger) server.Config {
 			SessionWindow: cfg.SessionWindow,
 			MaxEnvelope:   cfg.MaxEnvelope,
 			MaxMessage:    cfg.MaxMessage,
+
+			Links:             cfg.MaxLinks,
+			LinksPerAddress:   orUnlimited(cfg.MaxLinksPerAddress),
+			LinksPerWorkspace: orUnlimited(cfg.MaxLinksPerWorkspace),
+			LinksPerTarget:    orUnlimited(cfg.MaxLinksPerTarget),
+			ProcessBytes:      int64(cfg.QueueBytes),
+			LinkBytes:         int64(cfg.LinkQueueBytes),
 		},
 		Log: log,
 	}
+}
+
+// orUnlimited turns an operator's 0 for off into the server's word for it.
+func orUnlimited(n int) int {
+	if n == 0 {
+		return server.Unlimited
+	}
+	return n
 }

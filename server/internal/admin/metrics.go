@@ -12,14 +12,19 @@ import (
 	"github.com/getviewport/relay/internal/route"
 	"github.com/getviewport/relay/server/internal/admission"
 	"github.com/getviewport/relay/server/internal/hub"
+	"github.com/getviewport/relay/server/internal/quota"
 )
 
 // metrics reads the hub's counters when it is scraped: the path of a frame counts with plain integers. Labels are bounded:
-// roles and reason codes, never a workspace.
-type metrics struct {
-	hub      *hub.Hub
-	refusals *Refusals
-	admitter *admission.Admitter
+// roles, reason codes and names of limits, never a workspace.
+type metrics struct{ Sources }
+
+// Sources are what the metrics are read from.
+type Sources struct {
+	Hub      *hub.Hub
+	Refusals *Refusals
+	Admitter *admission.Admitter
+	Limits   *quota.Table
 }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -41,6 +46,9 @@ var (
 	failuresDesc = desc("jwks_fetch_failures_total", "Fetches of the platform's keys that failed.")
 	validateDesc = desc("validate_calls_total", "Validate calls to the platform.")
 	vfailsDesc   = desc("validate_failures_total", "Validate calls without a usable answer.")
+	limitDesc    = desc("limit", "Limits as they are configured, times in seconds; 0: switched off.", "limit")
+	limitedDesc  = desc("limit_refusals_total", "What limits refused or ended: streams, sessions, handshakes, frames.", "limit")
+	usedDesc     = desc("limit_used", "What is taken of a limit, where it is one of the process.", "limit")
 	flightDesc   = desc("validate_calls_in_flight", "Validate calls under way.")
 )
 
@@ -55,7 +63,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
-	total := m.hub.Totals()
+	total := m.Hub.Totals()
 	gauge(linksDesc, float64(total.Daemons), "daemon")
 	gauge(linksDesc, float64(total.Clients), "client")
 	gauge(targetsDesc, float64(total.Targets))
@@ -65,21 +73,28 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	counter(bytesInDesc, total.In.Bytes)
 	counter(framesDesc, total.Out.Frames)
 	counter(bytesDesc, total.Out.Bytes)
-	m.hub.Drops().Each(func(d route.Drop, n uint64) { counter(droppedDesc, n, d.String()) })
-	m.refusals.Each(func(c reason.Code, n uint64) { counter(refusedDesc, n, strings.ToLower(string(c))) })
-	stats := m.admitter.Stats()
+	m.Hub.Drops().Each(func(d route.Drop, n uint64) { counter(droppedDesc, n, d.String()) })
+	m.Refusals.Each(func(c reason.Code, n uint64) { counter(refusedDesc, n, strings.ToLower(string(c))) })
+	stats := m.Admitter.Stats()
 	counter(fetchesDesc, stats.Fetches)
 	counter(failuresDesc, stats.FetchFailures)
 	counter(validateDesc, stats.Validations)
 	counter(vfailsDesc, stats.ValidationFailures)
 	gauge(flightDesc, float64(stats.InFlight))
+	for _, row := range m.Limits.Rows() {
+		gauge(limitDesc, row.Value, row.Name)
+		counter(limitedDesc, row.Count(), row.Name)
+		if row.Used != nil {
+			gauge(usedDesc, row.Used(), row.Name)
+		}
+	}
 }
 
 // Metrics registers the relay's metrics, and those of the Go runtime and the process, with r, and returns the handler of
 // /metrics.
-func Metrics(r *prometheus.Registry, h *hub.Hub, refusals *Refusals, a *admission.Admitter) (http.Handler, error) {
+func Metrics(r *prometheus.Registry, from Sources) (http.Handler, error) {
 	for _, c := range []prometheus.Collector{
-		&metrics{h, refusals, a},
+		&metrics{from},
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	} {

@@ -31,11 +31,12 @@ const (
 	metaAttempt       = "viewport-connect-attempt"
 )
 
-// Interceptors returns what stands around every stream, outermost first: recovery, logging, RPC metrics, admission (JWT)
-// and, inside the admitted stream, link and sequencing.
+// Interceptors returns what stands around every stream, outermost first: RPC metrics, limits, logging, recovery,
+// admission (JWT) and, inside the admitted stream, link and sequencing.
 func (s *Service) Interceptors(rpc *RPCMetrics) []grpc.StreamServerInterceptor {
 	return []grpc.StreamServerInterceptor{
 		rpc.Stream(),
+		s.reserve,
 		logging.StreamServerInterceptor(logTo(s.log), logging.WithLogOnEvents(logging.FinishCall),
 			logging.WithLevels(logLevel), logging.WithDisableLoggingFields(logging.ComponentFieldKey)),
 		recovery.StreamServerInterceptor(recovery.WithRecoveryHandlerContext(s.recovered)),
@@ -87,7 +88,7 @@ func single(md metadata.MD, key string) string {
 
 // refuse counts a refusal and returns it as gRPC sends it.
 func (s *Service) refuse(e *reason.Error) error {
-	s.refused(e.Code)
+	s.refused(e)
 	return rpcerr.Status(e)
 }
 

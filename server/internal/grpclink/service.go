@@ -16,6 +16,7 @@ import (
 	"github.com/getviewport/relay/internal/reason"
 	"github.com/getviewport/relay/server/internal/admission"
 	"github.com/getviewport/relay/server/internal/hub"
+	"github.com/getviewport/relay/server/internal/quota"
 )
 
 // protocolVersion is what viewport-protocol announces.
@@ -46,14 +47,39 @@ func (a Announced) header() metadata.MD {
 type Service struct {
 	hub      *hub.Hub
 	admitter *admission.Admitter
+	quotas   *quota.Quotas
 	header   metadata.MD
-	log      *slog.Logger
-	refused  func(reason.Code)
+	// headerBytes is the most request metadata of a stream.
+	headerBytes int
+	log         *slog.Logger
+	refused     func(*reason.Error)
+	ended       func(*reason.Error)
+
+	logged everySecond // turnAway's lines
 }
 
-// New returns the service. refused is told of every stream that is not admitted, for counting.
-func New(h *hub.Hub, a *admission.Admitter, announced Announced, log *slog.Logger, refused func(reason.Code)) *Service {
-	return &Service{hub: h, admitter: a, header: announced.header(), log: log, refused: refused}
+// Config is what a Service is made of.
+type Config struct {
+	Hub      *hub.Hub
+	Admitter *admission.Admitter
+	Quotas   *quota.Quotas
+	// Announced is told to every peer.
+	Announced Announced
+	// HeaderBytes is the most request metadata that a stream may bring, counted as in RFC 9113, section 6.5.2.
+	HeaderBytes int
+	Log         *slog.Logger
+	// Refused is told of every stream that is not admitted, Ended of every one that ends because of a bad message: both
+	// for counting.
+	Refused, Ended func(*reason.Error)
+}
+
+// New returns the service.
+func New(c Config) *Service {
+	return &Service{
+		hub: c.Hub, admitter: c.Admitter, quotas: c.Quotas, header: c.Announced.header(), headerBytes: c.HeaderBytes,
+		log:     c.Log,
+		refused: c.Refused, ended: c.Ended,
+	}
 }
 
 // Register adds the service to a server, which must use envelope.Codec: the handlers take raw batches, so the generated

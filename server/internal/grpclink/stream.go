@@ -36,9 +36,13 @@ type pumpKey struct{}
 // is where a second daemon is refused.
 func (s *Service) attach(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	ctx := stream.Context()
+	info := linkInfo(ctx)
+	if refused := admitted(ctx, info.Workspace); refused != nil {
+		return s.refuse(refused)
+	}
 	p := &pump{stream: stream}
 	// The sender may outlive the handler for a moment (returning is what frees it), so the hub owns it.
-	link, err := s.hub.Attach(ctx, linkInfo(ctx), func() { s.hub.Go(p.send) })
+	link, err := s.hub.Attach(ctx, info, func() { s.hub.Go(p.send) })
 	if err != nil {
 		if ctx.Err() != nil {
 			return status.FromContextError(ctx.Err()).Err()
@@ -148,14 +152,15 @@ func (p *pump) send() {
 // pass, and leaves out those that don't. The guard's state lies in the session's entry in route.
 func (s *Service) sequence(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	p := stream.Context().Value(pumpKey{}).(*pump)
-	return handler(srv, &sequenced{ServerStream: stream, link: p.link})
+	return handler(srv, &sequenced{ServerStream: stream, service: s, link: p.link})
 }
 
 // sequenced is a stream whose RecvMsg gives only envelopes that passed the guard.
 type sequenced struct {
 	grpc.ServerStream
-	link *hub.Link
-	end  error // what the last batch ended the stream with; owned by the reader
+	service *Service
+	link    *hub.Link
+	end     error // what the last batch ended the stream with; owned by the reader
 }
 
 // RecvMsg receives into a *hub.Batch. Envelopes in front of one that ends the stream still count: they are returned, and
@@ -174,6 +179,7 @@ func (s *sequenced) RecvMsg(m any) error {
 		}
 		passed, err := s.link.Sequence(b)
 		if err != nil {
+			s.service.ended(err)
 			s.end = rpcerr.Status(err)
 		}
 		switch {

@@ -38,6 +38,11 @@ type Config struct {
 	Heartbeat time.Duration
 	// SessionWindow, MaxEnvelope and MaxMessage are bytes.
 	SessionWindow, MaxEnvelope, MaxMessage int
+	// MaxLinks counts; the others too, with 0 when off.
+	MaxLinks                                                    int
+	MaxLinksPerAddress, MaxLinksPerWorkspace, MaxLinksPerTarget int
+	// QueueBytes is the process's, LinkQueueBytes each link's.
+	QueueBytes, LinkQueueBytes int
 
 	LogLevel slog.Level
 	// LogJSON: one JSON object a line, else text.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -45,6 +46,8 @@ func TestTheDefaultsAreTheDocumentedOnes(t *testing.T) {
 		Listen: "127.0.0.1:7781", ValidateURL: "https://platform.example/validate",
 		Issuer: "viewport-server", Audience: "viewport-relay", ValidateTimeout: 2 * time.Second, ValidateConcurrency: 64,
 		Heartbeat: 20 * time.Second, SessionWindow: 1048576, MaxEnvelope: 2097152, MaxMessage: 524288,
+		MaxLinks: 20000, MaxLinksPerAddress: 1000, MaxLinksPerWorkspace: 5000, MaxLinksPerTarget: 1000,
+		QueueBytes: 1 << 30, LinkQueueBytes: 64 << 20,
 		LogLevel: slog.LevelInfo, LogJSON: true,
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -60,7 +63,8 @@ func TestEverySettingReachesItsField(t *testing.T) {
 		"RELAY_INTERNAL_KEY=0123456789abcdef0123456789", "RELAY_TOKEN_ISSUER=iss", "RELAY_TOKEN_AUDIENCE=aud",
 		"RELAY_VALIDATE_TIMEOUT=1500ms", "RELAY_VALIDATE_CONCURRENCY=8", "RELAY_HEARTBEAT=0", "RELAY_SESSION_WINDOW=2MiB",
 		"RELAY_MAX_ENVELOPE=64KiB", "RELAY_MAX_MESSAGE= 16000 ", "RELAY_LOG_LEVEL=debug", "RELAY_LOG_FORMAT=text",
-		"RELAY_TLS=0",
+		"RELAY_TLS=0", "RELAY_MAX_LINKS=7", "RELAY_MAX_LINKS_PER_ADDRESS=0", "RELAY_MAX_LINKS_PER_WORKSPACE=5",
+		"RELAY_MAX_LINKS_PER_TARGET=2", "RELAY_QUEUE_BYTES=2048MiB", "RELAY_LINK_QUEUE_BYTES=64KiB",
 	}, Options{})
 	if text := serious(problems); text != "" {
 		t.Errorf("got %s", text)
@@ -72,6 +76,8 @@ func TestEverySettingReachesItsField(t *testing.T) {
 		InternalKey: "0123456789abcdef0123456789", Issuer: "iss", Audience: "aud",
 		ValidateTimeout: 1500 * time.Millisecond, ValidateConcurrency: 8, Heartbeat: 0, SessionWindow: 2 << 20,
 		MaxEnvelope: 64 << 10, MaxMessage: 16000, LogLevel: slog.LevelDebug, LogJSON: false,
+		MaxLinks: 7, MaxLinksPerAddress: 0, MaxLinksPerWorkspace: 5, MaxLinksPerTarget: 2,
+		QueueBytes: 2 << 30, LinkQueueBytes: 64 << 10,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -102,6 +108,15 @@ func TestTodaysNamesAreHonoured(t *testing.T) {
 		"RELAY_ADMISSION_TIMEOUT_MS": {
 			[]string{"RELAY_ADMISSION_TIMEOUT_MS=3000"},
 			func(c Config) any { return c.ValidateTimeout }, 3 * time.Second,
+		},
+		"RELAY_MAX_TOTAL_CONNECTIONS": {
+			[]string{"RELAY_MAX_TOTAL_CONNECTIONS=2000"}, func(c Config) any { return c.MaxLinks }, 2000,
+		},
+		"RELAY_MAX_CONNECTIONS_PER_IP": {
+			[]string{"RELAY_MAX_CONNECTIONS_PER_IP=50"}, func(c Config) any { return c.MaxLinksPerAddress }, 50,
+		},
+		"RELAY_MAX_CLIENTS_PER_WORKSPACE": {
+			[]string{"RELAY_MAX_CLIENTS_PER_WORKSPACE=100"}, func(c Config) any { return c.MaxLinksPerTarget }, 101,
 		},
 		"RELAY_INTERNAL_KEY_FILE": {
 			[]string{"RELAY_INTERNAL_KEY_FILE=" + secret},
@@ -342,6 +357,21 @@ func TestWhatOneOfTheTwoChecksLacksIsSaid(t *testing.T) {
 	}
 	if _, problems := load("RELAY_JWKS_URL=https://p/jwks"); len(problems) != 0 {
 		t.Errorf("with both: got %v, want nothing", problems)
+	}
+}
+
+func TestThatATerminatorIsOneAddressIsSaid(t *testing.T) {
+	has := func(environ ...string) bool {
+		_, problems := load(append(environ, "RELAY_HOST=0.0.0.0")...)
+		return slices.ContainsFunc(problems, func(p Problem) bool {
+			return p.Severity == Note && strings.Contains(p.Text, "RELAY_MAX_LINKS_PER_ADDRESS bounds them together")
+		})
+	}
+	if !has() {
+		t.Error("a plain public port says nothing of the limit by address")
+	}
+	if has("RELAY_MAX_LINKS_PER_ADDRESS=0") || has("RELAY_MAX_LINKS_PER_ADDRESS=20000") {
+		t.Error("a limit by address that bounds nothing is complained of")
 	}
 }
 

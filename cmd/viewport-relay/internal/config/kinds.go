@@ -50,9 +50,35 @@ func integer(least, most int, example string) kind {
 	}}
 }
 
+// limitOr0 is integer with 0 for off, too.
+func limitOr0(least, most int, example string) kind {
+	inner := integer(least, most, example)
+	return kind{inner.want + ", or 0 for off", example, func(v string) (any, error) {
+		if v == "0" {
+			return 0, nil
+		}
+		return inner.parse(v)
+	}}
+}
+
+// clients is a number of clients; it becomes one of links, with the daemon's.
+func clients(most int) kind {
+	inner := integer(1, most, "100")
+	return kind{inner.want, inner.example, func(v string) (any, error) {
+		n, err := inner.parse(v)
+		if err != nil {
+			return nil, err
+		}
+		return n.(int) + 1, nil
+	}}
+}
+
 // byteCount is a number of bytes, with or without a unit of KiB or MiB.
 func byteCount(least, most int, example string) kind {
 	want := fmt.Sprintf("a number of bytes from %d to %d, as 65536, 64KiB or 1MiB", least, most)
+	if most == math.MaxInt {
+		want = fmt.Sprintf("a number of bytes, at least %d, as 65536, 64KiB or 1MiB", least)
+	}
 	inner := integer(0, most, example)
 	return kind{want, example, func(v string) (any, error) {
 		digits, unit := v, 1

@@ -17,6 +17,7 @@ func (l *loader) checkTogether() {
 	l.checkTLS()
 	l.checkAdmission()
 	l.checkAdmin()
+	l.checkLimits()
 	if d.Heartbeat > 30*time.Second {
 		l.report(Note, l.name("RELAY_HEARTBEAT")+" is above the 30 s after which some terminators cut a silent link",
 			"keep it at 20s where one stands in front")
@@ -113,6 +114,18 @@ func (l *loader) checkCleartext(setting, address, risk string) {
 		return
 	}
 	l.report(Warning, l.name(setting)+"="+show(address)+" is http to another machine: "+risk, "use https")
+}
+
+func (l *loader) checkLimits() {
+	d := &l.draft
+	if d.LinkQueueBytes > d.QueueBytes {
+		l.report(Warning, l.name("RELAY_LINK_QUEUE_BYTES")+" is above "+l.name("RELAY_QUEUE_BYTES")+
+			": one link can take all that the process may keep", "lower it, or raise the other")
+	}
+	if d.TLSCert == "" && !isLoopback(d.host) && d.MaxLinksPerAddress > 0 && d.MaxLinksPerAddress < d.MaxLinks {
+		l.report(Note, "the public port is plain: if a terminator stands in front, all links come from its address and "+
+			l.name("RELAY_MAX_LINKS_PER_ADDRESS")+" bounds them together", "set RELAY_MAX_LINKS_PER_ADDRESS=0 behind one")
+	}
 }
 
 func (l *loader) checkAdmin() {
