@@ -106,15 +106,17 @@ func open(ctx context.Context, cfg client.DialConfig) (*client.Client, *client.S
 }
 
 // dialConfig is what to dial with; pin pins a daemon that a pairing string named, once it has proved itself.
-func (c *attachCommand) dialConfig(store *identity.Store, log *slog.Logger) (cfg client.DialConfig, pin func() error, err error) {
+func (c *attachCommand) dialConfig(store *identity.Store, log *slog.Logger) (
+	cfg client.DialConfig, pin func() error, err error,
+) {
 	var pairing identity.Pairing
 	if c.Pair != "" {
 		if pairing, err = identity.ParsePairing(strings.TrimSpace(c.Pair)); err != nil {
 			return cfg, nil, &usageError{"--pair: " + err.Error()}
 		}
 		if c.Workspace != "" && c.Workspace != pairing.Workspace || c.Target != "" && c.Target != pairing.Target {
-			return cfg, nil, &usageError{"the pairing string is for workspace " + pairing.Workspace + ", target " + pairing.Target +
-				": leave out --workspace and --target, or give these"}
+			return cfg, nil, &usageError{"the pairing string is for workspace " + pairing.Workspace + ", target " +
+				pairing.Target + ": leave out --workspace and --target, or give these"}
 		}
 		c.Workspace, c.Target = pairing.Workspace, pairing.Target
 	}

@@ -16,7 +16,7 @@ type connection struct {
 	Workspace  string `env:"VIEWPORT_WORKSPACE" help:"The workspace." placeholder:"ID"`
 	Target     string `env:"VIEWPORT_TARGET" help:"The runtime target: the machine that the daemon serves." placeholder:"ID"`
 	Token      string `env:"VIEWPORT_TOKEN" help:"The relay token. On a command line others can see it: prefer the variable or the file." placeholder:"JWT"`
-	TokenFile  string `env:"VIEWPORT_TOKEN_FILE" help:"File with the relay token, read before each connection." placeholder:"FILE" type:"path"`
+	TokenFile  string `env:"VIEWPORT_TOKEN_FILE" help:"File with the relay token, read before each connection." placeholder:"FILE"`
 	RequirePSK bool   `name:"require-psk" env:"VIEWPORT_REQUIRE_PSK" help:"Refuse handshakes without a pre-shared key (policy crypto_pairing)."`
 	Verbose    bool   `short:"v" env:"VIEWPORT_VERBOSE" help:"Say more on standard error."`
 }
@@ -89,7 +89,18 @@ func shorten(s string, n int) string {
 
 // command is what stands behind "--".
 type command struct {
-	Command []string `arg:"" optional:"" passthrough:"partial" help:"-- and the command with its arguments."`
+	Command arguments `arg:"" optional:"" passthrough:"partial" help:"-- and the command with its arguments."`
+}
+
+// arguments are taken as they are: the parser's own lists of strings pass through JSON, which knows no bytes but UTF-8.
+type arguments []string
+
+// Decode takes all that follows (kong.MapperValue).
+func (a *arguments) Decode(ctx *kong.DecodeContext) error {
+	for token := ctx.Scan.Pop(); !token.IsEOL(); token = ctx.Scan.Pop() {
+		*a = append(*a, token.String())
+	}
+	return nil
 }
 
 func (c *command) words() []string {

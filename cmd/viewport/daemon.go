@@ -104,8 +104,10 @@ func terminalSession(ctx context.Context, session *client.Session, o terminal.Se
 	log.Info("terminal opened", who...)
 	log.Debug("the session's client", append(who, "profile", session.Profile(), "runs", session.PeerVersion())...)
 	err := terminal.Serve(ctx, session, o)
-	if closeErr := session.Close(); err == nil {
-		err = closeErr
+	if err == nil {
+		err = session.Close()
+	} else {
+		session.Abort() // the client was told what there was to tell, as far as it listened
 	}
 	who = append(who, "lasted", time.Since(began).Round(time.Millisecond))
 	if err != nil {

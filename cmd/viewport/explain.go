@@ -55,14 +55,14 @@ func explain(err error) string {
 
 func explainReason(e *client.Error, open bool) string {
 	text := e.Text
-	if cause := errors.Unwrap(e); cause != nil && e.By == "local" {
-		text += ": " + cause.Error()
-	}
 	for _, a := range advice {
 		if errors.Is(e, a.reason) {
 			text = a.text
 			break
 		}
+	}
+	if open && e.Reason == client.PeerUnavailable {
+		text = "the daemon is gone: it was stopped, or has lost its connection to the relay"
 	}
 	switch {
 	case open && (e.By == "link" || e.By == "relay"):

@@ -19,7 +19,7 @@ func TestEachKeyArrivesAsItIsTypedAndTheLocalTerminalEchoesNothing(t *testing.T)
 	d.Wait("ready>")
 	d.Raw()
 	for _, key := range []byte("a\x03\r\n\x1a\x04\x1c\x11\x13\x7f\x00\xff\xc3") {
-		d.Type(string(key))
+		d.Type(string([]byte{key}))
 		if got := d.Wait(fmt.Sprintf("<%02x>", key)); got != "" {
 			t.Errorf("before the answer to %#02x: got %q on the screen, want nothing", key, got)
 		}

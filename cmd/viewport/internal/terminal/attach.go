@@ -56,9 +56,9 @@ const (
 // the command's exit code, 128+n after signal n, and nil; or an error and a code to exit with: 127 when the command
 // could not be started, 128+n when signal n ended Attach itself, else 255.
 //
-// While it runs it handles SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGWINCH, SIGTSTP and SIGCONT of this process. A terminal
-// is in raw mode meanwhile if the command has a pseudo-terminal, and is as before whenever Attach returns, is suspended
-// or panics. The caller closes the session afterwards.
+// While it runs it handles SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGWINCH, SIGTSTP and SIGCONT of this process. A
+// terminal is in raw mode meanwhile if the command has a pseudo-terminal, and is as before whenever Attach returns, is
+// suspended or panics. The caller closes the session afterwards.
 func Attach(ctx context.Context, conn Conn, o AttachOptions) (code int, err error) {
 	defer func() { _ = conn.CloseWrite() }() // the session may be gone: its error is known
 	l, err := openLocal(o.In)
@@ -155,7 +155,7 @@ func (a *attachment) run(ctx context.Context) (int, error) {
 	caught := make(chan os.Signal, 16)
 	signal.Notify(caught, syscall.SIGPIPE)
 	defer signal.Stop(caught)
-	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT} {
 		if !signal.Ignored(s) { // as nohup and a shell's & arrange it
 			signal.Notify(caught, s)
 		}

@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/creack/pty"
+	"github.com/getviewport/relay/cmd/viewport/internal/desk"
 )
 
 // attachTo runs Attach against Serve with pipes.
@@ -153,141 +153,125 @@ func TestAClientSaysClearlyWhatItCannotTalkTo(t *testing.T) {
 
 func TestTheTerminalIsRawWhileTheCommandRunsAndAsBeforeAfterIt(t *testing.T) {
 	d := attach(t, "plain", "stty size; read x; echo got $x; exit 11")
-	d.wait("33 77")
-	d.isRaw()
-	d.typed("word\r")
-	d.wait("got word")
-	d.wait("served")
-	d.ended(11)
+	d.Wait("33 77")
+	d.Raw()
+	d.Type("word\r")
+	d.Wait("got word")
+	d.Wait("served")
+	d.Ended(11)
 }
 
 func TestTheTerminalIsAsBeforeHoweverAttachEnds(t *testing.T) {
 	const script = "echo ready; read x; echo now; exec sleep 1000"
+	kill := func(s syscall.Signal) func(*desk.Desk) {
+		return func(d *desk.Desk) { _ = d.Cmd.Process.Signal(s) }
+	}
 	for _, tt := range []struct {
 		name, mode string
-		end        func(d *desk)
+		end        func(d *desk.Desk)
 		says       string
 		code       int
 	}{
-		{"escape", "plain", func(d *desk) { d.typed("\r~.") }, "detached", 255},
-		{"SIGTERM", "plain", func(d *desk) { d.kill(syscall.SIGTERM) }, "terminated", 143},
-		{"SIGHUP", "plain", func(d *desk) { d.kill(syscall.SIGHUP) }, "hangup", 129},
-		{"SIGINT from outside", "plain", func(d *desk) { d.kill(syscall.SIGINT) }, "interrupt", 130},
-		{"lost session", "lose", func(d *desk) { d.typed("\r") }, "the link is lost", 255},
-		{"broken pipe", "broken pipe", func(d *desk) { d.typed("\r") }, "broken pipe", 255},
-		{"panic", "panic", func(d *desk) { d.typed("\r") }, "on purpose", 2},
+		{"escape", "plain", func(d *desk.Desk) { d.Type("\r~.") }, "detached", 255},
+		{"SIGTERM", "plain", kill(syscall.SIGTERM), "terminated", 143},
+		{"SIGHUP", "plain", kill(syscall.SIGHUP), "hangup", 129},
+		{"SIGINT from outside", "plain", kill(syscall.SIGINT), "interrupt", 130},
+		{"lost session", "lose", func(d *desk.Desk) { d.Type("\r") }, "the link is lost", 255},
+		{"broken pipe", "broken pipe", func(d *desk.Desk) { d.Type("\r") }, "broken pipe", 255},
+		{"panic", "panic", func(d *desk.Desk) { d.Type("\r") }, "on purpose", 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			d := attach(t, tt.mode, script)
-			d.wait("ready")
-			d.isRaw()
+			d.Wait("ready")
+			d.Raw()
 			tt.end(d)
-			d.wait(tt.says)
+			d.Wait(tt.says)
 			if tt.mode != "panic" {
-				d.wait("served")
+				d.Wait("served")
 			}
-			d.ended(tt.code)
+			d.Ended(tt.code)
 		})
-	}
-}
-
-func (d *desk) kill(s syscall.Signal) {
-	d.Helper()
-	if err := syscall.Kill(d.cmd.Process.Pid, s); err != nil {
-		d.Fatal(err)
 	}
 }
 
 func TestCtrlCGoesToTheCommand(t *testing.T) {
 	d := attach(t, "plain", `trap "echo interrupted; exit 9" INT; echo ready; while :; do sleep 0.05; done`)
-	d.wait("ready")
-	d.typed("\x03")
-	d.wait("interrupted")
-	d.wait("served")
-	d.ended(9)
+	d.Wait("ready")
+	d.Type("\x03")
+	d.Wait("interrupted")
+	d.Wait("served")
+	d.Ended(9)
 }
 
 func TestTheCommandSeesTheWindowChange(t *testing.T) {
 	d := attach(t, "plain", `trap "stty size; exit 0" WINCH; echo ready; while :; do sleep 0.05; done`)
-	d.wait("ready")
-	if err := pty.Setsize(d.tty, &pty.Winsize{Rows: 50, Cols: 120}); err != nil {
-		t.Fatal(err)
-	}
-	d.wait("50 120")
-	d.wait("served")
-	d.ended(0)
+	d.Wait("ready")
+	d.Resize(120, 50)
+	d.Wait("50 120")
+	d.Wait("served")
+	d.Ended(0)
 }
 
 func TestMegabytesMayBePastedWhileTheCommandWritesThemBack(t *testing.T) {
 	const size = 4 << 20
 	d := attach(t, "plain", "stty raw -echo; echo ready; head -c 4194304; echo; echo done")
-	d.wait("ready\n")
-	pasted := make(chan error, 1)
+	d.Wait("ready\n")
+	pasted := strings.Repeat("0123456789abcde\n", size/16)
+	typed := make(chan error, 1)
 	go func() {
-		_, err := d.master.WriteString(strings.Repeat("0123456789abcde\n", size/16))
-		pasted <- err
+		_, err := d.Master.WriteString(pasted)
+		typed <- err
 	}()
-	for len(d.seen) < size {
-		buf := make([]byte, 65536)
-		n, err := d.master.Read(buf)
-		if err != nil {
-			t.Fatalf("after %d bytes: %v", len(d.seen), err)
-		}
-		d.seen += string(buf[:n])
+	if got := d.Wait("\ndone"); sum([]byte(got)) != sum([]byte(pasted)) {
+		t.Errorf("got %d bytes of checksum %s, want %d of %s", len(got), sum([]byte(got)), size, sum([]byte(pasted)))
 	}
-	if err := <-pasted; err != nil {
+	if err := <-typed; err != nil {
 		t.Fatal(err)
 	}
-	if got, want := sum([]byte(d.seen[:size])), sum([]byte(strings.Repeat("0123456789abcde\n", size/16))); got != want {
-		t.Errorf("got checksum %s, want %s", got, want)
-	}
-	d.wait("done")
-	d.wait("served")
-	d.ended(0)
+	d.Wait("served")
+	d.Ended(0)
 }
 
 func TestAnAttachmentIsSuspendedAndContinuedByItsShell(t *testing.T) {
-	for name, stop := range map[string]func(d *desk, pid int){
-		"escape": func(d *desk, pid int) { d.typed("\r~\x1a") },
-		"signal": func(d *desk, pid int) {
+	for name, stop := range map[string]func(*testing.T, *desk.Desk, int){
+		"escape": func(_ *testing.T, d *desk.Desk, _ int) { d.Type("\r~\x1a") },
+		"signal": func(t *testing.T, _ *desk.Desk, pid int) {
 			if err := syscall.Kill(pid, syscall.SIGTSTP); err != nil {
-				d.Fatal(err)
+				t.Error(err)
 			}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := sit(t, "plain", "bash", "--norc", "--noediting", "-i")
-			d.wait("prompt> ")
-			shell := d.modes()
-			d.typed("'" + os.Args[0] + `' sh -c 'echo at $PPID.; while read x; do echo "got <$x>"; stty size; done'` + "\n")
-			d.wait("at $PPID.")
-			d.wait("at ")
-			pid, err := strconv.Atoi(d.wait("."))
+			d.Wait("prompt> ")
+			shell := d.Modes()
+			d.Type("'" + os.Args[0] + `' sh -c 'echo at $PPID.; while read x; do echo "got <$x>"; stty size; done'` + "\n")
+			d.Wait("at $PPID.")
+			d.Wait("at ")
+			pid, err := strconv.Atoi(d.Wait("."))
 			if err != nil {
 				t.Fatal(err)
 			}
-			d.isRaw()
-			stop(d, pid)
-			d.wait("Stopped")
-			d.wait("prompt> ")
-			if got := d.modes(); got != shell {
+			d.Raw()
+			stop(t, d, pid)
+			d.Wait("Stopped")
+			d.Wait("prompt> ")
+			if got := d.Modes(); got != shell {
 				t.Errorf("the terminal's modes while suspended: got %s, want %s", got, shell)
 			}
-			if err := pty.Setsize(d.tty, &pty.Winsize{Rows: 20, Cols: 40}); err != nil {
-				t.Fatal(err)
-			}
-			d.typed("fg\n")
-			d.wait("sh -c") // the shell says what it continues
-			d.typed("again\r")
-			d.wait("got <again>")
-			d.wait("20 40")
-			d.isRaw()
-			d.typed("\r~.")
-			d.wait("served")
-			d.wait("prompt> ")
-			d.typed("exit $?\n")
-			d.wait("exit")
-			d.ended(255)
+			d.Resize(40, 20)
+			d.Type("fg\n")
+			d.Wait("sh -c") // the shell says what it continues
+			d.Type("again\r")
+			d.Wait("got <again>")
+			d.Wait("20 40")
+			d.Raw()
+			d.Type("\r~.")
+			d.Wait("served")
+			d.Wait("prompt> ")
+			d.Type("exit $?\n")
+			d.Wait("exit")
+			d.Ended(255)
 		})
 	}
 }

@@ -16,12 +16,21 @@ const (
 	suspend        // escape character, Ctrl-Z
 )
 
+// pasteBegins and pasteEnds are what a terminal puts around a paste when the program asked for it (bracketed paste).
+const (
+	pasteBegins = "\x1b[200~"
+	pasteEnds   = "\x1b[201~"
+)
+
 // escapes finds escape sequences in what is typed: the escape character at the start of a line and one more. Twice the
-// escape character stands for itself; with any other character both pass.
+// escape character stands for itself; with any other character both pass. A bracketed paste passes as it is: nobody
+// typed it.
 type escapes struct {
 	char    byte // static; 0: there are none
 	midLine bool // the last byte that passed does not end a line
 	held    bool // the escape character was typed at the start of a line
+	pasting bool // pasteBegins has passed, pasteEnds has not
+	matched int  // so many bytes of pasteEnds, or of pasteBegins, were the last that passed
 }
 
 // next appends what passes of typed to dst, up to the first sequence that asks for something, and returns what follows
@@ -44,10 +53,10 @@ func (e *escapes) next(dst, typed []byte) (passed []byte, a action, rest []byte)
 			default:
 				dst = append(dst, e.char, c)
 			}
-			e.midLine = !endsLine(c)
+			e.pass(c)
 			continue
 		}
-		if !e.midLine && c == e.char {
+		if !e.midLine && !e.pasting && c == e.char {
 			typed, e.held = typed[1:], true
 			continue
 		}
@@ -57,10 +66,28 @@ func (e *escapes) next(dst, typed []byte) (passed []byte, a action, rest []byte)
 			n = len(typed)
 		}
 		dst = append(dst, typed[:n]...)
-		e.midLine = !endsLine(typed[n-1])
+		for _, c := range typed[:n] {
+			e.pass(c)
+		}
 		typed = typed[n:]
 	}
 	return dst, none, nil
 }
 
-func endsLine(c byte) bool { return c == '\r' || c == '\n' }
+// pass notes that c passed.
+func (e *escapes) pass(c byte) {
+	e.midLine = c != '\r' && c != '\n'
+	mark := pasteBegins
+	if e.pasting {
+		mark = pasteEnds
+	}
+	if c != mark[e.matched] {
+		e.matched = 0 // c may still be the first byte: no other is like it
+	}
+	if c == mark[e.matched] {
+		e.matched++
+	}
+	if e.matched == len(mark) {
+		e.pasting, e.matched = !e.pasting, 0
+	}
+}

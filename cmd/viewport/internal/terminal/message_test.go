@@ -130,6 +130,10 @@ func TestEscapeSequencesAreSeenAtTheStartOfALineOnly(t *testing.T) {
 		{"another character", "~a~.", "~a~.", none, ""},
 		{"a line's end", "~\r~.", "~\r", detach, ""},
 		{"held", "\r~", "\r", none, ""},
+		{"paste", "\x1b[200~a\n~.~~\n~\x1a\n~~", "\x1b[200~a\n~.~~\n~\x1a\n~~", none, ""},
+		{"after a paste", "\x1b[200~a\n~.\n\x1b[201~~.\r~.", "\x1b[200~a\n~.\n\x1b[201~~.\r", detach, ""},
+		{"what looks like the end of a paste", "\x1b[200~\x1b[201\x1b\x1b[20\n~.", "\x1b[200~\x1b[201\x1b\x1b[20\n~.", none, ""},
+		{"what looks like a paste", "\x1b[200\r~.", "\x1b[200\r", detach, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			whole := escapes{char: '~'}
