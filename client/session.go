@@ -171,19 +171,18 @@ func (s *Session) recv(ctx context.Context, closed <-chan struct{}) ([]byte, err
 
 // CloseWrite ends this direction cleanly, after everything that was sent: the peer's Recv returns io.EOF. Recv still
 // works. Closing twice is no error.
-func (s *Session) CloseWrite() error { return s.closeWrite("", "") }
+func (s *Session) CloseWrite() error { return s.closeWrite(context.Background(), "", "") }
 
 // CloseWithError is Close, but the peer's Recv returns an *Error of this code (at most 64 bytes) and text (at most 1,024)
 // in place of io.EOF, after everything that was sent.
 func (s *Session) CloseWithError(code, text string) error {
-	if err := s.closeWrite(code, text); err != nil {
-		return err
-	}
-	return s.Close()
+	return s.close(code, text)
 }
 
-func (s *Session) closeWrite(code, text string) error {
-	s.sending <- struct{}{}
+func (s *Session) closeWrite(ctx context.Context, code, text string) error {
+	if err := acquire(ctx, s.sending); err != nil {
+		return err
+	}
 	defer release(s.sending)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -207,14 +206,17 @@ func (s *Session) peerClose() error {
 // Close ends the session: Recv fails from now on, what was sent is still delivered, what comes is dropped. It waits at
 // most 5 s until the peer has everything and has ended its own direction; else the session is cancelled, and Close says
 // so. Closing twice is no error.
-func (s *Session) Close() error {
+func (s *Session) Close() error { return s.close("", "") }
+
+func (s *Session) close(code, text string) error {
 	s.closing.Do(func() { close(s.closed) })
 	ctx, stop := context.WithTimeout(context.Background(), closeTimeout)
 	defer stop()
-	if err := s.CloseWrite(); err != nil {
-		return err
+	err := s.closeWrite(ctx, code, text)
+	if err != nil && ctx.Err() == nil {
+		return err // the session ended before
 	}
-	if err := acquire(ctx, s.receiving); err == nil {
+	if err = acquire(ctx, s.receiving); err == nil {
 		for err == nil {
 			_, err = s.recv(ctx, nil)
 		}

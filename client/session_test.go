@@ -344,3 +344,23 @@ func TestAStreamReadsWhatWasWrittenWhateverTheMessages(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestCloseCancelsASessionWhoseSendIsStuck(t *testing.T) {
+	e := start(t)
+	e.listen()
+	up, down := e.open(e.dial())
+	stuck := make(chan error, 1)
+	go func() {
+		for {
+			if err := up.Send(e.ctx, make([]byte, 100_000)); err != nil {
+				stuck <- err
+				return
+			}
+		}
+	}()
+	// The daemon never reads, so once it holds a window Send is stuck. Close must not wait for it.
+	e.wantReason(up.Close(), client.Cancelled, "local")
+	e.wantReason(<-stuck, client.Cancelled, "local")
+	<-down.Done()
+	e.wantReason(down.Err(), client.Cancelled, "peer")
+}
