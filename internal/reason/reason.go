@@ -157,7 +157,7 @@ var table = map[Code]Info{
 	DaemonAlreadyConnected: {codes.AlreadyExists, 409, ScopeStream, true, "another daemon serves this target"},
 	StaleGeneration:        {codes.AlreadyExists, 409, ScopeStream, false, "a daemon with a newer token has been here; get a fresh token"},
 	Replaced:               {codes.Aborted, 409, ScopeStream, true, "a newer link of this daemon took over"},
-	FrameTooLarge:          {codes.InvalidArgument, 413, ScopeStream, false, "an envelope is longer than the limit"},
+	FrameTooLarge:          {codes.InvalidArgument, 413, ScopeStream, false, "an envelope, a batch or the request metadata is longer than the limit"},
 	FrameInvalid:           {codes.InvalidArgument, 400, ScopeStream, false, "an envelope is malformed"},
 	RateLimited:            {codes.ResourceExhausted, 429, ScopeEither, true, "too many requests; come back after retry_after"},
 	Capacity:               {codes.ResourceExhausted, 503, ScopeEither, true, "a limit of this relay is reached; come back after retry_after"},
