@@ -106,11 +106,19 @@ func (s *Server) openPublic(registry *prometheus.Registry) error {
 		},
 		Ended: s.limits.Refused,
 	})
+	readBuffer := 32 << 10 // gRPC's default, pooled while a connection is silent
+	if s.cfg.TLSCert != "" {
+		readBuffer = 0 // a TLS connection has its own, and gRPC's would not be pooled
+	}
 	server := grpc.NewServer(
 		grpc.Creds(listen.Credentials()),
+		grpc.ReadBufferSize(readBuffer),
 		grpc.ForceServerCodecV2(envelope.Codec{}),
 		grpc.ChainStreamInterceptor(service.Interceptors(rpc)...),
 		grpc.ChainUnaryInterceptor(rpc.Unary()),
+		// The two keep no token longer than admission needs it: not with the stream, not in HPACK's table.
+		grpc.InTapHandle(grpclink.Tap),
+		grpc.HeaderTableSize(0),
 		grpc.MaxRecvMsgSize(maxMessageBytes),
 		grpc.MaxSendMsgSize(maxMessageBytes),
 		grpc.MaxConcurrentStreams(uint32(limits.StreamsPerConnection)),

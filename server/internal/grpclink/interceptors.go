@@ -7,14 +7,13 @@ import (
 	"runtime/debug"
 	"strings"
 
-	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors"
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/auth"
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/logging"
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
-	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/selector"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/tap"
 
 	relayv1 "github.com/getviewport/relay/gen/viewport/relay/v1"
 	"github.com/getviewport/relay/internal/reason"
@@ -46,11 +45,15 @@ func (s *Service) Interceptors(rpc *RPCMetrics) []grpc.StreamServerInterceptor {
 	}
 }
 
-// onlyRelay keeps an interceptor to RelayService: health checks carry no token.
+// onlyRelay keeps an interceptor to RelayService: health checks carry no token. (The middleware's selector would do, but
+// its frames stay on the stack of every link.)
 func onlyRelay(i grpc.StreamServerInterceptor) grpc.StreamServerInterceptor {
-	return selector.StreamServerInterceptor(i, selector.MatchFunc(func(_ context.Context, c interceptors.CallMeta) bool {
-		return c.Service == relayv1.RelayService_ServiceDesc.ServiceName
-	}))
+	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+		if !strings.HasPrefix(info.FullMethod, "/"+relayv1.RelayService_ServiceDesc.ServiceName+"/") {
+			return handler(srv, stream)
+		}
+		return i(srv, stream, info, handler)
+	}
 }
 
 type grantKey struct{}
@@ -65,16 +68,57 @@ func (s *Service) admit(ctx context.Context) (context.Context, error) {
 	case relayv1.RelayService_ConnectClient_FullMethodName:
 		request.Role = admission.RoleClient
 	}
-	scheme, token, _ := strings.Cut(single(md, metaAuthorization), " ")
+	scheme, token, _ := strings.Cut(takeBearer(ctx), " ")
 	if !strings.EqualFold(scheme, "bearer") || token == "" {
 		return nil, s.refuse(&reason.Error{Code: reason.TokenMissing})
 	}
 	request.Token = token
-	grant, err := s.admitter.Admit(ctx, request)
+	grant, err := s.ask(ctx, request)
 	if err != nil {
 		return nil, s.refuse(reason.Of(err))
 	}
 	return context.WithValue(ctx, grantKey{}, grant), nil
+}
+
+type authorizationKey struct{}
+
+// authorization is what a stream brought as authorization, until admission takes it.
+type authorization struct{ value string }
+
+// Tap takes the bearer token out of a stream's metadata before anything else sees it (grpc.InTapHandle): gRPC keeps the
+// metadata for as long as the stream lives, and the relay wants the token only until it is validated.
+func Tap(ctx context.Context, info *tap.Info) (context.Context, error) {
+	a := &authorization{single(info.Header, metaAuthorization)}
+	delete(info.Header, metaAuthorization)
+	return context.WithValue(ctx, authorizationKey{}, a), nil
+}
+
+// takeBearer returns the authorization that Tap kept, once.
+func takeBearer(ctx context.Context) string {
+	a, ok := ctx.Value(authorizationKey{}).(*authorization)
+	if !ok {
+		return ""
+	}
+	value := a.value
+	a.value = ""
+	return value
+}
+
+// ask has the admitter decide in a goroutine of its own: what checks a signature needs a deep stack, which the link's
+// would keep for as long as the link lives.
+func (s *Service) ask(ctx context.Context, r admission.Request) (grant admission.Grant, err error) {
+	done := make(chan struct{})
+	s.hub.Go(func() {
+		defer close(done)
+		defer func() {
+			if v := recover(); v != nil {
+				err = s.recovered(ctx, v)
+			}
+		}()
+		grant, err = s.admitter.Admit(ctx, r)
+	})
+	<-done
+	return grant, err
 }
 
 // single returns the one value of a metadata key, or nothing if it is absent or doubled: whoever sends two must not have
