@@ -46,8 +46,8 @@ type Batch struct {
 	bufs []mem.Buffer
 	ends []int
 
-	frames  []Frame
-	scratch []byte // copies of what straddles buffers
+	frames  []Frame // zero beyond its length
+	scratch []byte  // copies of what straddles buffers
 	last    accepted
 }
 
@@ -141,15 +141,17 @@ func (b *Batch) Split(l Limits) error {
 		f := b.grow()
 		f.start, f.end, f.ciphertext = start, c.pos+n, c.pos+n
 		f.Size = f.end - start
+		named := false
 		if n <= len(c.data) {
-			bad = f.scanWhole(c.data[:n], c.pos)
+			named, bad = f.scanWhole(c.data[:n], c.pos, &b.last)
 		} else {
 			bad = b.scanSpread(f, c, n)
 		}
 		if bad == "" {
-			bad = b.last.check(&f.Header)
+			bad = b.last.check(&f.Header, named)
 		}
 		if bad != "" {
+			*f = Frame{}
 			b.frames = b.frames[:len(b.frames)-1]
 			return b.invalid(bad)
 		}
@@ -168,9 +170,7 @@ func (b *Batch) grow() *Frame {
 		b.frames = slices.Grow(b.frames, 1)
 	}
 	b.frames = b.frames[:n+1]
-	f := &b.frames[n]
-	*f = Frame{}
-	return f
+	return &b.frames[n]
 }
 
 func (b *Batch) invalid(bad string) error {
@@ -182,13 +182,16 @@ func tooLarge(what, limit string, size, most int) error {
 		With("limit", limit).With("value", strconv.Itoa(most))
 }
 
-// scanWhole reads an envelope that lies in one piece.
-func (f *Frame) scanWhole(b []byte, base int) (bad string) {
-	n, bad := f.scan(b, base)
-	if bad == "" && n < len(b) {
-		return badTruncated
+// scanWhole reads an envelope that lies in one piece. named: it has the names of last, which are good.
+func (f *Frame) scanWhole(b []byte, base int, last *accepted) (named bool, bad string) {
+	usual := f.scanUsual(b, base, last)
+	if usual < len(b) {
+		var n int
+		if n, bad = f.scan(b[usual:], base+usual); bad == "" && usual+n < len(b) {
+			bad = badTruncated
+		}
 	}
-	return bad
+	return usual > 0, bad
 }
 
 // scanSpread reads an envelope of n bytes at c that lies in more than one buffer. What a buffer has whole is read in

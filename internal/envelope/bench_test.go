@@ -29,11 +29,12 @@ func BenchmarkParseHeader(b *testing.B) {
 		var f Frame
 		for b.Loop() {
 			f = Frame{}
-			if f.scanWhole(whole, 0) != "" || last.check(&f.Header) != "" {
+			named, bad := f.scanWhole(whole, 0, &last)
+			if bad != "" || last.check(&f.Header, named) != "" {
 				b.Fatal("not accepted")
 			}
 			if !repeated {
-				last.workspace, last.target, last.session = last.workspace[:0], last.target[:0], last.session[:0]
+				last.names, last.session = last.names[:0], last.session[:0]
 			}
 		}
 	}

@@ -227,11 +227,15 @@ func (t *Timestamp) parse(b []byte) (bad string) {
 type accepted struct {
 	workspace, target, session []byte
 	native                     bool // session is a native session id
+
+	// names are workspace and target as an envelope begins with them; in it, workspace ends at workspaceEnd.
+	names        []byte
+	workspaceEnd int
 }
 
-// check enforces what concerns a header as a whole.
-func (a *accepted) check(h *Header) (bad string) {
-	if !a.checkName(&a.workspace, h.Workspace) || !a.checkName(&a.target, h.Target) {
+// check enforces what concerns a header as a whole. named: its workspace and target are those of a.
+func (a *accepted) check(h *Header, named bool) (bad string) {
+	if !named && !a.checkNames(h.Workspace, h.Target) {
 		return badName
 	}
 	if n := len(h.BindKey); n != 0 && n != bindKeyLen {
@@ -260,14 +264,17 @@ func (a *accepted) check(h *Header) (bad string) {
 	return ""
 }
 
-func (a *accepted) checkName(last *[]byte, name []byte) bool {
-	if bytes.Equal(*last, name) && len(name) > 0 {
+func (a *accepted) checkNames(workspace, target []byte) bool {
+	if bytes.Equal(a.workspace, workspace) && bytes.Equal(a.target, target) && len(a.names) > 0 {
 		return true
 	}
-	if !validName(name) {
+	if !validName(workspace) || !validName(target) {
 		return false
 	}
-	*last = append((*last)[:0], name...)
+	a.workspace, a.target = append(a.workspace[:0], workspace...), append(a.target[:0], target...)
+	a.names = appendBytes(a.names[:0], 1, workspace)
+	a.workspaceEnd = len(a.names)
+	a.names = appendBytes(a.names, 2, target)
 	return true
 }
 

@@ -154,6 +154,15 @@ func (c *cursor) settle() {
 
 // skip moves on by n bytes, which must be there.
 func (c *cursor) skip(n int) {
+	if n < len(c.data) {
+		c.data = c.data[n:]
+		c.pos += n
+		return
+	}
+	c.skipBuffers(n)
+}
+
+func (c *cursor) skipBuffers(n int) {
 	for n > len(c.data) {
 		c.pos += len(c.data)
 		n -= len(c.data)
@@ -198,6 +207,17 @@ func (c *cursor) uvarint() (v uint64, bad string) {
 // element reads the tag and the length of the next element of an EnvelopeBatch that is end bytes long and moves to its
 // value, which is n bytes and there. Elements of other fields than envelopes are of a later release.
 func (c *cursor) element(end int) (n int, envelope bool, bad string) {
+	// An envelope as everybody writes it, up to 16 KiB.
+	if d := c.data; len(d) > 3 && d[0] == tagEnvelope && d[2] < 0x80 {
+		n, head := int(d[1]), 2
+		if n >= 0x80 {
+			n, head = n&0x7f|int(d[2])<<7, 3
+		}
+		if n <= end-c.pos-head {
+			c.skip(head)
+			return n, true, ""
+		}
+	}
 	tag, bad := c.uvarint()
 	if bad != "" {
 		return 0, false, bad
