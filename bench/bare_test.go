@@ -127,9 +127,9 @@ func (f *bare) handler(side int) grpc.StreamHandler {
 	}
 }
 
-func serveBare(ctx context.Context, ln net.Listener) error {
+func serveBare(ctx context.Context, ln net.Listener, options ...grpc.ServerOption) error {
 	f := &bare{links: make(map[string]*[2]*bareLink)}
-	s := grpc.NewServer(grpc.ForceServerCodecV2(bareCodec{}))
+	s := grpc.NewServer(append(options, grpc.ForceServerCodecV2(bareCodec{}))...)
 	desc := relayv1.RelayService_ServiceDesc
 	desc.HandlerType = (*any)(nil)
 	desc.Streams = []grpc.StreamDesc{

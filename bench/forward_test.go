@@ -2,7 +2,7 @@ package bench
 
 import (
 	"errors"
-	"net"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -11,37 +11,33 @@ import (
 )
 
 const (
-	// sessions are busy at once, each with links of its own.
-	sessions = 8
-	// batches is how many messages each session sends in a turn.
-	batches = 250
+	// turnBatches is how many messages all sessions of a subject together send in a turn.
+	turnBatches = 2000
 )
 
 // BenchmarkForward takes turns between the relay and the bare forwarder, so that both meet the same machine. An operation
 // is one turn of each; what counts are the metrics, the CPU time per frame of the one process and of the other.
 func BenchmarkForward(b *testing.B) {
-	for _, c := range []struct {
-		name string
-		size int
-	}{{"64B", 64}, {"1KiB", 1 << 10}, {"16KiB", 16 << 10}} {
-		b.Run(c.name, func(b *testing.B) { benchmarkForward(b, c.size) })
+	for _, sessions := range []int{1, 50} {
+		for _, size := range []int{64, 1 << 10, 16 << 10} {
+			b.Run(fmt.Sprintf("%d-sessions/%s", sessions, sizeName(size)), func(b *testing.B) {
+				benchmarkForward(b, sessions, size)
+			})
+		}
 	}
 }
 
-func benchmarkForward(b *testing.B, size int) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
+func sizeName(size int) string {
+	if size < 1<<10 {
+		return fmt.Sprintf("%dB", size)
 	}
-	platform, err := devplatform.New(devplatform.Config{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := platform.Start(ln); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = platform.Close() })
-	relay, bare := newSubject(b, "relay", platform, size), newSubject(b, "bare", platform, size)
+	return fmt.Sprintf("%dKiB", size>>10)
+}
+
+func benchmarkForward(b *testing.B, sessions, size int) {
+	platform := startPlatform(b)
+	relay := newSubject(b, "relay", platform, sessions, size)
+	bare := newSubject(b, "bare", platform, sessions, size)
 	b.ResetTimer()
 	for range b.N {
 		relay.turn()
@@ -62,11 +58,13 @@ type subject struct {
 	frames int
 }
 
-func newSubject(b *testing.B, kind string, platform *devplatform.Server, size int) *subject {
+func newSubject(b *testing.B, kind string, platform *devplatform.Server, sessions, size int) *subject {
 	b.Helper()
-	s := &subject{child: startChild(b, kind, platform.ValidateURL())}
+	s := &subject{child: startChild(b, childSpec{Kind: kind, JWKSURL: platform.JWKSURL()})}
 	for i := range sessions {
-		s.pairs = append(s.pairs, connectPair(b, s.addr, platform, i, size))
+		p := openPair(b, s.addr, platform, i, size)
+		go p.receive()
+		s.pairs = append(s.pairs, p)
 	}
 	return s
 }
@@ -80,7 +78,7 @@ func (s *subject) turn() {
 	var running sync.WaitGroup
 	for _, p := range s.pairs {
 		running.Go(func() {
-			n, err := p.send(batches)
+			n, err := p.send(max(1, turnBatches/len(s.pairs)))
 			mu.Lock()
 			defer mu.Unlock()
 			s.frames += n

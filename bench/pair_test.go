@@ -25,7 +25,7 @@ const (
 
 var frameLimits = envelope.Limits{MaxEnvelope: 2 << 20, MaxBatch: 64 << 10}
 
-// pair is a client and a daemon with a session that only sends up, as fast as the window allows. Both are in the process of
+// pair is a client and a daemon with a session. With a receiver it only sends up, as fast as the window allows. Both are in the process of
 // the benchmark, so the receiver gives credit back by a channel and nothing but DATA crosses the relay.
 type pair struct {
 	workspace      string
@@ -37,13 +37,12 @@ type pair struct {
 	credit         int        // owned by the sender
 	taken          chan taken // what the receiver took out of each batch
 	failed         chan error // why the receiver ended; has room for it
-
 }
 
 type taken struct{ frames, cost int }
 
-// connectPair opens both links at a child, on connections of their own, and binds the session at both ends.
-func connectPair(b *testing.B, addr string, platform *devplatform.Server, n, size int) *pair {
+// openPair opens both links at a child, on connections of their own, and binds the session at both ends.
+func openPair(b *testing.B, addr string, platform *devplatform.Server, n, size int) *pair {
 	b.Helper()
 	p := &pair{
 		workspace: fmt.Sprintf("bench-%d", n), key: [16]byte{byte(n)}, ciphertext: make([]byte, size), next: 2, credit: window,
@@ -78,7 +77,6 @@ func connectPair(b *testing.B, addr string, platform *devplatform.Server, n, siz
 	p.daemon = open("ConnectDaemon", devplatform.RoleDaemon)
 	p.client = open("ConnectClient", devplatform.RoleClient)
 	p.handshake(b)
-	go p.receive()
 	return p
 }
 

@@ -235,7 +235,7 @@ func BenchmarkPath(b *testing.B) {
 			perFrame(b, shape.frames, before)
 		})
 	}
-	for _, sessions := range []int{10, 100_000} {
+	for _, sessions := range []int{10, 1000, 10_000, 100_000} {
 		w := newWorld(b, sessions)
 		for _, shape := range shapes {
 			b.Run(fmt.Sprintf("all/%d-sessions/%s", sessions, shape.name), func(b *testing.B) {

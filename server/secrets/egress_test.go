@@ -179,7 +179,7 @@ func TestTheRelayConnectsToNothingThatTokensKeysAnswersOrTheEnvironmentName(t *t
 
 // baitKeys makes the platform answer the first fetch of keys with a redirect, and later ones with keys that have URLs.
 func (p *platform) baitKeys(l *lures) {
-	p.keys = func(w http.ResponseWriter, q *http.Request) {
+	keys := http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		if p.fetches.Load() == 1 {
 			http.Redirect(w, q, l.redirect.url("/keys"), http.StatusTemporaryRedirect)
 			return
@@ -196,5 +196,6 @@ func (p *platform) baitKeys(l *lures) {
 		}
 		w.Header().Set("Link", "<"+l.keys.url("/link")+`>; rel="next"`)
 		_ = json.NewEncoder(w).Encode(set)
-	}
+	})
+	p.keys.Store(&keys)
 }

@@ -79,8 +79,9 @@ const validatePath = "/api/runtime/internal/relay/validate"
 // platform is the issuer at an address of its own, where it can also be made to answer anything.
 type platform struct {
 	*httptest.Server
-	// keys answers fetches of keys in place of the issuer if set, before the relay starts.
-	keys http.HandlerFunc
+	// keys answers fetches of keys in place of the issuer if set. Atomic, for what orders it before the request of
+	// another process is nothing that the race detector sees.
+	keys atomic.Pointer[http.HandlerFunc]
 	// odd answers in place of the issuer while it is set.
 	odd atomic.Pointer[http.HandlerFunc]
 	// validations and fetches count the requests.
@@ -93,9 +94,12 @@ func startPlatform(t *testing.T) *platform {
 	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == validatePath {
 			p.validations.Add(1)
-		} else if p.fetches.Add(1); p.keys != nil {
-			p.keys(w, r)
-			return
+		} else {
+			p.fetches.Add(1)
+			if keys := p.keys.Load(); keys != nil {
+				(*keys)(w, r)
+				return
+			}
 		}
 		if odd := p.odd.Load(); odd != nil {
 			(*odd)(w, r)
