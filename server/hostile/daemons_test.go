@@ -81,12 +81,8 @@ func TestASecondDaemonDisturbsNobodyButTheOneItReplaces(t *testing.T) {
 					s.step()
 				}
 			}
-			for {
-				e, err := client.next()
-				if err != nil || e.GetStatus().GetCode() != "PEER_AVAILABLE" {
-					s.t.Fatalf("got %v, %v, want PEER_AVAILABLE", e, err)
-				}
-				break
+			if e, err := client.next(); err != nil || e.GetStatus().GetCode() != "PEER_AVAILABLE" {
+				s.t.Fatalf("got %v, %v, want PEER_AVAILABLE", e, err)
 			}
 			client.lives()
 			for _, e := range client.pending {
