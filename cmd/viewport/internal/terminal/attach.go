@@ -246,7 +246,9 @@ func (a *attachment) suspend() {
 		return
 	}
 	a.local.restore()
-	signal.Reset(syscall.SIGTSTP)
+	// Ignored, so that the kernel drops what stopJob sends here: a handler that had begun when the process stopped would run
+	// after SIGCONT, and stop it again.
+	signal.Ignore(syscall.SIGTSTP)
 	stopJob()
 }
 

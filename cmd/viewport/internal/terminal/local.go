@@ -149,8 +149,8 @@ func hasJobControl() bool {
 	return err == nil && session != unix.Getpgrp()
 }
 
-// stopJob stops this process and its job, as Ctrl-Z does. This process needs SIGSTOP: Go keeps its handler for SIGTSTP
-// and ignores the signal when nobody is notified. Errors can't occur for the own process group.
+// stopJob stops this process and its job, as Ctrl-Z does. This process ignores SIGTSTP by now and needs SIGSTOP. Errors
+// can't occur for the own process group.
 func stopJob() {
 	_ = unix.Kill(0, unix.SIGTSTP)
 	_ = unix.Kill(unix.Getpid(), unix.SIGSTOP)
