@@ -17,7 +17,6 @@ var errClosed = &Error{Reason: Closed, By: "local", Text: "the session was close
 // apply acts on what an input changed.
 func (s *Session) apply(e session.Effects) {
 	if e.Has(session.Opened) {
-		s.version = s.machine.PeerVersion()
 		close(s.opened)
 		if s.onOpen != nil {
 			s.onOpen(s)

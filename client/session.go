@@ -43,7 +43,6 @@ type Session struct {
 	machine *session.Machine
 	timer   *time.Timer // runs tick; nil until first armed
 	armed   time.Time   // when timer fires; zero: not armed
-	version string      // what the peer says it runs
 	lost    *Error      // the link's end, which says more than the machine's LINK_LOST
 
 	// queued is guarded by link.mu: the session is in link.ready.
