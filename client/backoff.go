@@ -19,12 +19,13 @@ const (
 	healthyLink = 10 * time.Second
 )
 
-// backoff decides when a daemon connects again, and when it gives up (docs/protocol.md, Handshake and resume 7, and the
+// backoff decides when an endpoint connects again, and when it gives up (docs/protocol.md, Handshake and resume 7, and the
 // last column of Errors). The zero value is ready.
 type backoff struct {
 	pause    time.Duration
 	replaced []time.Time // when it was replaced, within replacedWindow
 	renewed  bool        // the token was called invalid once since the last healthy link
+	attached bool        // there has been a link
 }
 
 // healthy notes how long a link lived and reports whether it counts as healthy.
@@ -55,6 +56,8 @@ func (b *backoff) after(err *Error) (pause time.Duration, final error) {
 		return replacedPause + pause, nil
 	case err.Reason == DaemonAlreadyConnected:
 		return max(err.RetryAfter, replacedPause) + pause, nil
+	case err.Reason == Reason(reason.TokenMissing) && err.By == "local" && b.attached:
+		return pause, nil // the source may be away with the network; sessions wait for it
 	case err.Reason == Reason(reason.TokenMissing), err.Reason == TokenInvalid:
 		// A token source may have refreshed; the second time it has not.
 		if b.renewed {

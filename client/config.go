@@ -16,8 +16,9 @@ import (
 	"github.com/getviewport/relay/client/identity"
 )
 
-// TokenSource returns a relay token (a JWT of the platform) that is valid now. It is asked before each connection, so it
-// may refresh; it must return when ctx ends. Tokens are never logged.
+// TokenSource returns a relay token (a JWT of the platform) that is valid now. It is asked before each connection, and
+// in good time before the token in use expires: with a newer one a second link is opened, which takes over unnoticed
+// before the first is closed. It must return when ctx ends. Tokens are never logged.
 type TokenSource func(ctx context.Context) (string, error)
 
 // StaticToken is a TokenSource that always returns the same token.
@@ -40,9 +41,12 @@ type Config struct {
 	Version string
 	// Window is the receive window of a session in bytes; 0: what the relay announces. The smaller of both counts.
 	Window int
-	// SessionLifetime is how long a session may be without a word of its peer before it ends with an error; 0: 10
-	// minutes. At most one hour.
+	// SessionLifetime is how long a session may be without a word of its peer, and so without a link, before it ends with
+	// an error; 0: 10 minutes. At most one hour.
 	SessionLifetime time.Duration
+	// SendTimeout ends a Send that made no progress for so long although the peer is reachable: its application does not
+	// read. The error is PeerSlow. 0: such a Send waits.
+	SendTimeout time.Duration
 	// RequirePSK refuses Noise IK: set it where the workspace's policy is crypto_pairing. It is this endpoint's own word,
 	// whatever relay and platform say.
 	RequirePSK bool
@@ -74,6 +78,9 @@ func (c *Config) check() error {
 	}
 	if c.SessionLifetime < 0 || c.SessionLifetime > maxLifetime {
 		return fmt.Errorf("client: Config.SessionLifetime is %v, at most %v", c.SessionLifetime, maxLifetime)
+	}
+	if c.SendTimeout < 0 {
+		return fmt.Errorf("client: Config.SendTimeout is %v, 0 or more", c.SendTimeout)
 	}
 	if c.Window < 0 || c.Window > 16<<20 || c.Window > 0 && c.Window < 128<<10 {
 		return fmt.Errorf("client: Config.Window is %d bytes, 131072 to 16777216 (or 0)", c.Window)

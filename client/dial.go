@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/getviewport/relay/client/identity"
@@ -31,23 +30,16 @@ func (c *DialConfig) Pair(p identity.Pairing) {
 	c.Workspace, c.Target, c.Daemon, c.PairingID = p.Workspace, p.Target, p.Peer(), id[:]
 }
 
-// Client opens sessions to one daemon over one link.
+// Client opens sessions to one daemon. It stays linked to the relay by itself until Close, or until the relay refuses it
+// for good; sessions go on over a new link.
 type Client struct {
-	// Static.
-	cfg DialConfig
-
-	// dialing is held by whoever makes a link; guards attempt.
-	dialing chan struct{}
-	attempt int
-
-	// mu guards what follows.
-	mu     sync.Mutex
-	link   *link
-	closed bool
+	cfg    DialConfig
+	keeper *keeper
 }
 
-// Dial connects to the relay and returns when it has admitted this client, whether or not the daemon is there. An error
-// is an *Error with the relay's reason where the relay gave one. Close ends the Client.
+// Dial connects to the relay and returns when it has admitted this client, whether or not the daemon is there. It tries
+// once; from then on the Client reconnects by itself. An error is an *Error with the relay's reason where the relay gave
+// one. Close ends the Client.
 func Dial(ctx context.Context, cfg DialConfig) (*Client, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
@@ -64,71 +56,41 @@ func Dial(ctx context.Context, cfg DialConfig) (*Client, error) {
 	if cfg.RequirePSK && cfg.Daemon.Profile != identity.NoiseIKpsk2 {
 		return nil, errTooWeak
 	}
-	c := &Client{cfg: cfg, dialing: make(chan struct{}, 1)}
-	if _, err := c.linkFor(ctx); err != nil {
+	c := &Client{cfg: cfg}
+	c.keeper = newKeeper(ctx, &c.cfg.Config, "ConnectClient")
+	first, err := connect(ctx, &c.cfg.Config, c.keeper.method, 1)
+	if err != nil {
+		c.keeper.cancel()
 		return nil, err
 	}
+	c.keeper.running.Add(1)
+	go c.keeper.run(first)
 	return c, nil
 }
 
 var errTooWeak = &Error{Reason: ProfileTooWeak, By: "local",
 	Text: "Noise IKpsk2 is required here; pair with a string that carries a secret (profile noise-ikpsk2)"}
 
-// linkFor returns the link, after making a new one if there is none that lives.
-func (c *Client) linkFor(ctx context.Context) (*link, error) {
-	if err := acquire(ctx, c.dialing); err != nil {
-		return nil, err
-	}
-	defer release(c.dialing)
-	c.mu.Lock()
-	l, closed := c.link, c.closed
-	c.mu.Unlock()
-	if closed {
-		return nil, &Error{Reason: Closed, By: "local", Text: "the client was closed here"}
-	}
-	if l != nil {
-		select {
-		case <-l.done:
-			l.closeAndWait()
-		default:
-			return l, nil
-		}
-	}
-	c.attempt++
-	l, err := connect(ctx, &c.cfg.Config, "ConnectClient", c.attempt, nil)
-	if err != nil {
-		return nil, err
-	}
-	c.attempt = 0
-	c.mu.Lock()
-	if closed = c.closed; !closed {
-		c.link = l
-	}
-	c.mu.Unlock()
-	if closed {
-		l.closeAndWait()
-		return nil, &Error{Reason: Closed, By: "local", Text: "the client was closed here"}
-	}
-	return l, nil
-}
-
-// Open opens a session: it returns when the daemon has proved itself. A handshake that is not answered within 10 s, that a
-// newly attached daemon may not have seen, or that came too soon for the relay is begun again with a new id until ctx
-// ends. Without a daemon the error is PeerUnavailable at once.
+// Open opens a session: it returns when the daemon has proved itself. A handshake that is not answered within 10 s, that
+// was cut off with the link, that a newly attached daemon may not have seen, or that came too soon for the relay is begun
+// again with a new id until ctx ends; without a link Open waits for one. Without a daemon the error is PeerUnavailable at
+// once, but a daemon that was there and went away, or a relay that has just come back, gets 30 s to be whole again.
 func (c *Client) Open(ctx context.Context) (*Session, error) {
 	for {
-		s, err := c.open(ctx)
+		s, again, err := c.open(ctx)
 		var e *Error
-		if err == nil || !errors.As(err, &e) {
-			return s, err
-		}
-		switch reason.Code(e.Reason) {
-		case reason.HandshakeTimeout, reason.PeerAvailable:
-		case reason.RateLimited:
-			select {
-			case <-time.After(e.RetryAfter):
-			case <-ctx.Done():
+		switch {
+		case err == nil:
+			return s, nil
+		case again:
+		case !errors.As(err, &e):
+			return nil, err
+		case e.Reason == PeerUnavailable:
+			if !c.keeper.waitForDaemon(ctx) {
+				return nil, err
 			}
+		case e.Reason == Reason(reason.RateLimited):
+			sleep(ctx, e.RetryAfter)
 		default:
 			return nil, err
 		}
@@ -138,16 +100,17 @@ func (c *Client) Open(ctx context.Context) (*Session, error) {
 	}
 }
 
-func (c *Client) open(ctx context.Context) (*Session, error) {
-	l, err := c.linkFor(ctx)
+// open tries once. again: the handshake was lost on its way, and another may do better.
+func (c *Client) open(ctx context.Context) (s *Session, again bool, err error) {
+	l, err := c.keeper.wait(ctx)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	handshake := session.ClientHandshake{
 		Profile: relayv1.Profile(c.cfg.Daemon.Profile), PeerStatic: c.cfg.Daemon.Key, PairingID: c.cfg.PairingID,
 	}
 	if handshake.Static, err = keyPair(c.cfg.Identity); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if !c.cfg.Daemon.PSK.IsZero() {
 		psk := c.cfg.Daemon.PSK.Reveal()
@@ -155,39 +118,43 @@ func (c *Client) open(ctx context.Context) (*Session, error) {
 	}
 	m, err := session.NewClient(l.sessionConfig(), handshake, rand.Reader, time.Now())
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	s := newSession(l, m, nil)
-	if err := l.add(s); err != nil {
-		return nil, err
+	s = newSession(c.keeper, m, func(s *Session) { c.keeper.daemonIs(true) })
+	if err := c.keeper.add(s); err != nil {
+		return nil, c.keeper.ended() == nil, err
 	}
 	s.start()
 	select {
 	case <-s.opened:
-		return s, nil
+		return s, false, nil
 	case <-s.over:
 		// It may have opened just before it ended.
-		select {
-		case <-s.opened:
-			return s, nil
-		default:
-			return nil, s.Err()
+		if isClosed(s.opened) {
+			return s, false, nil
 		}
+		return nil, s.unanswered(), s.Err()
 	case <-ctx.Done():
 		s.Abort()
-		return nil, ctx.Err()
+		return nil, false, ctx.Err()
 	}
 }
 
-// Close closes the link. Sessions that still live end with LinkLost; close them first.
-func (c *Client) Close() error {
-	c.mu.Lock()
-	l := c.link
-	c.link, c.closed = nil, true
-	c.mu.Unlock()
-	if l != nil {
-		l.closeAndWait()
+// Done is closed when the Client has ended: by Close, or because the relay refused it for good. Its sessions have ended,
+// too.
+func (c *Client) Done() <-chan struct{} { return c.keeper.done }
+
+// Err is why the Client ended; nil while it lives.
+func (c *Client) Err() error {
+	if !isClosed(c.keeper.done) {
+		return nil
 	}
+	return c.keeper.ended()
+}
+
+// Close ends the Client and its link. Sessions that still live are cancelled, at both ends; close them first.
+func (c *Client) Close() error {
+	c.keeper.close()
 	return nil
 }
 

@@ -4,8 +4,9 @@
 // Send and Recv for messages, CloseWrite for half-close, and Stream for a view as io.ReadWriteCloser. The relay sees
 // envelope headers and ciphertext; keys and plaintext stay in this process (docs/protocol.md, End-to-end encryption).
 //
-// One Client or Listener keeps one link (a gRPC stream) to the relay for all its sessions. When the link is lost its
-// sessions end with an error (Reason LinkLost); the next Open dials again, and a Listener reconnects by itself.
+// One Client or Listener keeps one link (a gRPC stream) to the relay for all its sessions, and a lost link is no more than
+// a pause: both reconnect by themselves (keeper), and their sessions go on where they were. Before a token expires and
+// when a relay drains, a second link takes over before the first is closed.
 //
 // What this package does not do: it stores nothing (package identity keeps keys and pairings on disk) and it asks no
 // platform for tokens (a TokenSource does).

@@ -22,6 +22,7 @@ func (s *Session) apply(e session.Effects) {
 			s.onOpen(s)
 		}
 	}
+	s.settleReach()
 	if e.Has(session.Readable) {
 		signal(s.readable)
 	}
@@ -34,11 +35,16 @@ func (s *Session) apply(e session.Effects) {
 		signal(s.writable)
 	}
 	signal(s.acked)
-	if s.machine.WantsToSend() {
-		s.link.wants(s)
+	s.settle()
+}
+
+// settle ends a step of the machine: whatever it wants next will come.
+func (s *Session) settle() {
+	if s.on != nil && s.machine.WantsToSend() {
+		s.on.wants(s)
 	}
 	if s.machine.Done() {
-		s.link.remove(s)
+		s.keeper.remove(s)
 	}
 	s.arm()
 }
@@ -77,37 +83,71 @@ func (s *Session) tick() {
 	s.apply(s.machine.Tick(time.Now()))
 }
 
-func (s *Session) receive(h *envelope.Header, ciphertext []byte, now time.Time) {
+// receive takes an envelope that came on l. What an older link still brings is dropped: the machine has told its peer
+// where it stood when the new one began, and gets it again.
+func (s *Session) receive(l *link, h *envelope.Header, ciphertext []byte, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.apply(s.machine.Receive(h, ciphertext, now))
+	if s.on == l {
+		s.apply(s.machine.Receive(h, ciphertext, now))
+	}
 }
 
-func (s *Session) linkStatus(st envelope.Status, now time.Time) {
+func (s *Session) linkStatus(l *link, st envelope.Status, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.apply(s.machine.LinkStatus(st, now))
+	if s.on == l {
+		s.apply(s.machine.LinkStatus(st, now))
+	}
 }
 
-func (s *Session) linkLost(why *Error) {
+// linkLost tells that l has ended; a session that is on another one does not care.
+func (s *Session) linkLost(l *link) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lost = why
-	s.apply(s.machine.LinkLost(time.Now()))
+	if s.on == l {
+		s.on, s.lost = nil, l.err
+		s.apply(s.machine.LinkLost(time.Now()))
+	}
 }
 
-// transmit makes one message of what the session has to send, at most max bytes or one envelope.
-func (s *Session) transmit(max int) (out []byte, frames int) {
+// linkUp moves the session to l.
+func (s *Session) linkUp(l *link) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.on = l
+	s.apply(s.machine.LinkUp(time.Now()))
+}
+
+// abandon ends the session, for there will be no link any more.
+func (s *Session) abandon(why *Error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.on, s.lost = nil, why
+	s.apply(s.machine.Abandon(time.Now()))
+}
+
+// settleReach notes whether frames reach the peer now, and tells it when that changes.
+func (s *Session) settleReach() {
+	if now := s.on != nil && s.machine.Reachable(); now != s.reachable {
+		s.reachable = now
+		close(s.reachChanged)
+		s.reachChanged = make(chan struct{})
+	}
+}
+
+// transmit makes one message for l of what the session has to send, at most max bytes or one envelope.
+func (s *Session) transmit(l *link, max int) (out []byte, frames int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.queued == l {
+		s.queued = nil
+	}
+	if s.on != l {
+		return nil, 0
+	}
 	out, frames = s.machine.Transmit(make([]byte, 0, max), max, time.Now())
-	if s.machine.WantsToSend() {
-		s.link.wants(s)
-	}
-	if s.machine.Done() {
-		s.link.remove(s)
-	}
-	s.arm()
+	s.settle()
 	return out, frames
 }
 
@@ -131,7 +171,7 @@ func (s *Session) endError(err error) error {
 	case session.Link:
 		e.By = "link"
 		if s.lost != nil {
-			e.cause, e.Text = s.lost, s.lost.Text
+			return s.lost
 		}
 	default:
 		e.By = "local"

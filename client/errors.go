@@ -16,10 +16,12 @@ func (r Reason) Error() string { return string(r) }
 
 // Reasons that a caller may want to tell apart. Others come as they are on the wire.
 const (
-	// LinkLost: the connection to the relay ended and with it the session.
+	// LinkLost: the connection to the relay ended. Sessions survive that; handshakes and attempts to connect don't.
 	LinkLost = Reason(reason.LinkLost)
 	// PeerUnavailable: no daemon is attached, or it went away.
 	PeerUnavailable = Reason(reason.PeerUnavailable)
+	// PeerSlow: the peer's application has not read for Config.SendTimeout.
+	PeerSlow = Reason(reason.PeerSlow)
 	// PeerSilent: nothing came from the peer for Config.SessionLifetime.
 	PeerSilent = Reason(reason.PeerSilent)
 	// HandshakeTimeout: the peer did not answer.

@@ -37,7 +37,12 @@ type intake struct {
 	mu       sync.Mutex
 	halfOpen []halfOpen // oldest first; at most maxHalfOpen; those that opened or ended are swept at the next INIT
 	seen     map[string]time.Time
-	seenList []string // oldest first; at most maxRemembered
+	seenList []seen // oldest first; at most maxRemembered, and one for each session that ended since
+}
+
+type seen struct {
+	id string
+	at time.Time
 }
 
 type halfOpen struct {
@@ -50,10 +55,10 @@ func newIntake(l *Listener, static secure.KeyPair) *intake {
 }
 
 // orphan handles a frame of a session that the daemon does not have. The reader calls it: it does not block.
-func (in *intake) orphan(l *link, h *envelope.Header, ciphertext []byte) {
+func (in *intake) orphan(h *envelope.Header, ciphertext []byte) {
 	switch h.Type {
 	case relayv1.FrameType_FRAME_TYPE_RESUME:
-		in.refuse(l, string(h.Session), reason.SessionUnknown)
+		in.refuse(string(h.Session), reason.SessionUnknown)
 	case relayv1.FrameType_FRAME_TYPE_HANDSHAKE_INIT:
 		id := string(h.Session)
 		if !in.remember(id) {
@@ -62,7 +67,7 @@ func (in *intake) orphan(l *link, h *envelope.Header, ciphertext []byte) {
 		select {
 		case in.slots <- struct{}{}:
 		default:
-			in.refuse(l, id, reason.Capacity)
+			in.refuse(id, reason.Capacity)
 			return
 		}
 		// The reader reuses its buffers, so the goroutine gets its own.
@@ -74,7 +79,7 @@ func (in *intake) orphan(l *link, h *envelope.Header, ciphertext []byte) {
 		go func() {
 			defer in.listener.running.Done()
 			defer release(in.slots)
-			in.init(l, &header, message)
+			in.init(&header, message)
 		}()
 	}
 }
@@ -84,31 +89,54 @@ func (in *intake) remember(id string) bool {
 	now := time.Now()
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for len(in.seenList) > 0 && (len(in.seenList) >= maxRemembered || now.Sub(in.seen[in.seenList[0]]) > rememberIDs) {
-		delete(in.seen, in.seenList[0])
+	for len(in.seenList) > 0 {
+		oldest := in.seenList[0]
+		if len(in.seenList) < maxRemembered && now.Sub(oldest.at) <= rememberIDs {
+			break
+		}
 		in.seenList = in.seenList[1:]
+		if in.seen[oldest.id].Equal(oldest.at) { // else it was noted again since
+			delete(in.seen, oldest.id)
+		}
 	}
 	if _, known := in.seen[id]; known {
 		return false
 	}
-	in.seen[id] = now
-	in.seenList = append(in.seenList, id)
+	in.see(id, now)
 	return true
 }
 
-func (in *intake) refuse(l *link, id string, code reason.Code) {
-	l.reply(session.AppendReset(nil, l.cfg.Workspace, l.cfg.Target, id, code))
+// note remembers the id of a session that was held until now.
+func (in *intake) note(id string) {
+	in.mu.Lock()
+	in.see(id, time.Now())
+	in.mu.Unlock()
+}
+
+// see notes when an id was met. Called with in.mu held.
+func (in *intake) see(id string, now time.Time) {
+	in.seen[id] = now
+	in.seenList = append(in.seenList, seen{id, now})
+}
+
+func (in *intake) refuse(id string, code reason.Code) {
+	cfg := &in.listener.cfg
+	in.listener.keeper.reply(session.AppendReset(nil, cfg.Workspace, cfg.Target, id, code))
 }
 
 // init answers one HANDSHAKE_INIT.
-func (in *intake) init(l *link, h *envelope.Header, message []byte) {
-	cfg := &in.listener.cfg
+func (in *intake) init(h *envelope.Header, message []byte) {
+	cfg, k := &in.listener.cfg, in.listener.keeper
+	l := k.current()
+	if l == nil {
+		return // the answer would go nowhere; the client begins anew
+	}
 	incoming, err := session.ReadInit(l.sessionConfig(), in.static, h, message, rand.Reader)
 	if err != nil {
 		// It is not for our key, or no handshake at all: whoever sent it learns nothing.
 		return
 	}
-	ctx, stop := context.WithTimeout(in.listener.ctx, authoriseTimeout)
+	ctx, stop := context.WithTimeout(k.ctx, authoriseTimeout)
 	defer stop()
 	caller := Caller{
 		Key: incoming.PeerKey(), Profile: identity.Profile(incoming.Profile()),
@@ -119,11 +147,11 @@ func (in *intake) init(l *link, h *envelope.Header, message []byte) {
 		code := NotAuthorised
 		_ = errors.As(err, &code)
 		cfg.Log.Warn("refused a client", "client", caller.Key.Fingerprint(), "reason", string(code), "error", err)
-		l.reply(incoming.Refuse(nil, reason.Code(code)))
+		k.reply(incoming.Refuse(nil, reason.Code(code)))
 		return
 	}
 	if caller.Profile != permission.Profile || cfg.RequirePSK && caller.Profile != identity.NoiseIKpsk2 {
-		l.reply(incoming.Refuse(nil, reason.ProfileTooWeak))
+		k.reply(incoming.Refuse(nil, reason.ProfileTooWeak))
 		return
 	}
 	var psk []byte
@@ -134,22 +162,30 @@ func (in *intake) init(l *link, h *envelope.Header, message []byte) {
 	m, err := incoming.Accept(psk, rand.Reader, time.Now())
 	if err != nil {
 		cfg.Log.Error("could not answer a client", "client", caller.Key.Fingerprint(), "error", err)
-		l.reply(incoming.Refuse(nil, reason.NotAuthorised))
+		k.reply(incoming.Refuse(nil, reason.NotAuthorised))
 		return
 	}
-	s := newSession(l, m, func(s *Session) { in.opened(s, permission.Confirmed) })
+	s := newSession(k, m, func(s *Session) { in.opened(s, permission.Confirmed) })
 	if !in.admitHalfOpen(s) {
-		l.reply(incoming.Refuse(nil, reason.Capacity))
+		k.reply(incoming.Refuse(nil, reason.Capacity))
 		return
 	}
-	if l.add(s) == nil {
+	if k.add(s) == nil {
 		s.start()
 	}
 }
 
 // admitHalfOpen counts s among the half-open ones; at a limit the oldest gives way if it is old enough.
 func (in *intake) admitHalfOpen(s *Session) bool {
-	now := time.Now()
+	admitted, victim := in.giveWay(s, time.Now())
+	if victim != nil {
+		victim.Abort() // without in.mu, which its end may take
+	}
+	return admitted
+}
+
+// giveWay is admitHalfOpen without the end of the session that gave way.
+func (in *intake) giveWay(s *Session, now time.Time) (admitted bool, victim *Session) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	keep := in.halfOpen[:0]
@@ -167,23 +203,23 @@ func (in *intake) admitHalfOpen(s *Session) bool {
 	}
 	clear(in.halfOpen[len(keep):])
 	in.halfOpen = keep
-	victim := -1
+	at := -1
 	switch {
 	case ofKey >= maxHalfOpenPerKey:
-		victim = oldestOfKey
+		at = oldestOfKey
 	case len(keep) >= maxHalfOpen:
-		victim = 0
+		at = 0
 	}
-	if victim >= 0 {
-		old := in.halfOpen[victim]
+	if at >= 0 {
+		old := in.halfOpen[at]
 		if now.Sub(old.since) < halfOpenSafe {
-			return false
+			return false, nil
 		}
-		in.halfOpen = append(in.halfOpen[:victim], in.halfOpen[victim+1:]...)
-		old.session.Abort()
+		in.halfOpen = append(in.halfOpen[:at], in.halfOpen[at+1:]...)
+		victim = old.session
 	}
 	in.halfOpen = append(in.halfOpen, halfOpen{s, now})
-	return true
+	return true, victim
 }
 
 // opened runs once the client has proved itself; s.mu is held, so the rest goes to a goroutine.

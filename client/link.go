@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -43,40 +44,52 @@ type announced struct {
 }
 
 // link is one gRPC stream to the relay, for all sessions of a Client or Listener. One goroutine reads it and one writes
-// it; close ends both and all its sessions.
+// it; end ends both. What becomes of the sessions is the keeper's business.
 type link struct {
-	// Static.
+	// Static after install.
 	cfg      *Config
+	keeper   *keeper
+	expires  time.Time // of the token; zero: unknown
 	conn     *grpc.ClientConn
 	stream   grpc.ClientStream
 	cancel   context.CancelFunc
 	relay    announced
-	orphan   func(*envelope.Header, []byte) // a frame of a session that is not here; must not block; nil: dropped
-	wake     chan struct{}                  // has an element when there may be something to send
-	done     chan struct{}                  // closed when the link has ended; err is set before
-	finished sync.WaitGroup                 // reader and writer
+	wake     chan struct{}      // has an element when there may be something to send
+	leave    chan time.Duration // the relay asked to leave after so long; one element
+	done     chan struct{}      // closed when the link has ended; err is set before
+	finished sync.WaitGroup     // reader and writer
 
-	// mu guards what follows. It is taken after a session's mutex, never before it.
+	// leaving is set once the keeper has seen leave; it is the keeper's own.
+	leaving bool
+
+	// lastRecv is when the last message came, Unix nanoseconds.
+	lastRecv atomic.Int64
+
+	// mu guards what follows. It is taken after a session's and the keeper's mutex, never before them.
 	mu       sync.Mutex
-	sessions map[string]*Session
 	ready    []*Session // want to send, each once, served in turn
 	replies  [][]byte   // see maxReplies
-	lastRecv time.Time
+	watchdog *time.Timer
 	closing  bool   // send what is due and then end
 	err      *Error // why the link ended; nil while it has not
 }
 
-// connect opens a link and returns when the relay has admitted it.
-func connect(ctx context.Context, cfg *Config, method string, attempt int, orphan func(*link, *envelope.Header, []byte)) (*link, error) {
-	address, creds, err := cfg.endpoint()
+// connect opens a link and returns when the relay has admitted it. Nothing is read or written before start.
+func connect(ctx context.Context, cfg *Config, method string, attempt int) (*link, error) {
+	ctx, stop := context.WithTimeout(ctx, dialTimeout)
+	defer stop()
+	token, err := cfg.token(ctx)
 	if err != nil {
 		return nil, err
 	}
-	ctx, stop := context.WithTimeout(ctx, dialTimeout)
-	defer stop()
-	token, err := cfg.Token(ctx)
+	return connectWith(ctx, cfg, method, token, attempt)
+}
+
+// connectWith is connect with a token at hand. ctx bounds it.
+func connectWith(ctx context.Context, cfg *Config, method string, token bearer, attempt int) (*link, error) {
+	address, creds, err := cfg.endpoint()
 	if err != nil {
-		return nil, &Error{Reason: Reason(reason.TokenMissing), By: "local", Text: "there is no token: " + err.Error(), cause: err}
+		return nil, err
 	}
 	conn, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(creds),
 		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(envelope.Codec{}), grpc.MaxCallRecvMsgSize(messageBytes),
@@ -89,13 +102,10 @@ func connect(ctx context.Context, cfg *Config, method string, attempt int, orpha
 	streamCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	release := context.AfterFunc(ctx, cancel)
 	l := &link{
-		cfg: cfg, conn: conn, cancel: cancel, wake: make(chan struct{}, 1), done: make(chan struct{}),
-		sessions: make(map[string]*Session), lastRecv: time.Now(),
+		cfg: cfg, conn: conn, cancel: cancel, expires: token.expires,
+		wake: make(chan struct{}, 1), leave: make(chan time.Duration, 1), done: make(chan struct{}),
 	}
-	if orphan != nil {
-		l.orphan = func(h *envelope.Header, ciphertext []byte) { orphan(l, h, ciphertext) }
-	}
-	err = l.admit(streamCtx, method, token, attempt)
+	err = l.admit(streamCtx, method, token.token, attempt)
 	if err == nil && !release() {
 		err = ctx.Err()
 	}
@@ -107,10 +117,20 @@ func connect(ctx context.Context, cfg *Config, method string, attempt int, orpha
 		}
 		return nil, linkError(err)
 	}
+	return l, nil
+}
+
+// start lets frames flow.
+func (l *link) start() {
+	l.lastRecv.Store(time.Now().UnixNano())
 	l.finished.Add(2)
 	go l.read()
 	go l.write()
-	return l, nil
+	if l.relay.heartbeat > 0 {
+		l.mu.Lock()
+		l.watchdog = time.AfterFunc(l.relay.heartbeat, l.watch)
+		l.mu.Unlock()
+	}
 }
 
 // admit opens the stream and reads the relay's response headers.

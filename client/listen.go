@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"time"
 
 	"github.com/getviewport/relay/client/identity"
 )
@@ -21,19 +20,16 @@ type ListenConfig struct {
 	Authorise Authorise
 }
 
-// Listener is a daemon at the relay: it accepts sessions and reconnects by itself until Close.
+// Listener is a daemon at the relay: it accepts sessions, and reconnects by itself until Close or until the relay refuses
+// it for good.
 type Listener struct {
 	// Static.
 	cfg      ListenConfig
-	ctx      context.Context // ends with Close
-	cancel   context.CancelFunc
+	keeper   *keeper
 	accepted chan *Session
-	attached chan struct{} // closed when a link was admitted for the first time
-	done     chan struct{} // closed when it gave up or was closed; err is set before
 	intake   *intake
-	err      error
 
-	running sync.WaitGroup // the loop and what intake started
+	running sync.WaitGroup // what intake started
 }
 
 // Listen starts a daemon and returns when the relay has admitted it. As long as the reason may pass (no network, a relay
@@ -53,23 +49,20 @@ func Listen(ctx context.Context, cfg ListenConfig) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Listener{
-		cfg: cfg, accepted: make(chan *Session, backlog),
-		attached: make(chan struct{}), done: make(chan struct{}),
-	}
-	l.ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	l := &Listener{cfg: cfg, accepted: make(chan *Session, backlog)}
+	l.keeper = newKeeper(ctx, &l.cfg.Config, "ConnectDaemon")
 	l.intake = newIntake(l, static)
-	l.running.Add(1)
-	go l.loop()
-	select {
-	case <-l.attached:
-		return l, nil
-	case <-l.done:
-		return nil, l.err
-	case <-ctx.Done():
+	l.keeper.orphan, l.keeper.gone = l.intake.orphan, l.intake.note
+	l.keeper.running.Add(1)
+	go l.keeper.run(nil)
+	if _, err := l.keeper.wait(ctx); err != nil {
 		_ = l.Close()
-		return nil, context.Cause(ctx)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, err
 	}
+	return l, nil
 }
 
 // Accept returns the next session, whose client has proved itself and is authorised. It fails when ctx ends, after Close,
@@ -78,61 +71,21 @@ func (l *Listener) Accept(ctx context.Context) (*Session, error) {
 	select {
 	case s := <-l.accepted:
 		return s, nil
-	case <-l.done:
-		return nil, l.err
+	case <-l.keeper.done:
+		return nil, l.keeper.ended()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
 
 // Done is closed when the Listener has ended; Accept then says why.
-func (l *Listener) Done() <-chan struct{} { return l.done }
+func (l *Listener) Done() <-chan struct{} { return l.keeper.done }
 
-// Close ends the Listener and its link; sessions that still live end with LinkLost. It returns when all is over.
+// Close ends the Listener and its link. Sessions that still live are cancelled, at both ends. It returns when all is over.
 func (l *Listener) Close() error {
-	l.cancel()
+	l.keeper.close()
 	l.running.Wait()
 	return nil
-}
-
-// loop keeps a link to the relay.
-func (l *Listener) loop() {
-	defer l.running.Done()
-	defer close(l.done)
-	var back backoff
-	for attempt := 1; ; attempt++ {
-		link, err := connect(l.ctx, &l.cfg.Config, "ConnectDaemon", attempt, l.intake.orphan)
-		if err == nil {
-			l.cfg.Log.Info("attached to the relay", "relay_id", link.relay.relayID)
-			if !isClosed(l.attached) {
-				close(l.attached)
-			}
-			since := time.Now()
-			select {
-			case <-link.done:
-			case <-l.ctx.Done():
-			}
-			link.closeAndWait()
-			err = link.err
-			if back.healthy(time.Since(since)) {
-				attempt = 0
-			}
-		}
-		if l.ctx.Err() != nil {
-			l.err = &Error{Reason: Closed, By: "local", Text: "the listener was closed here"}
-			return
-		}
-		pause, final := back.after(linkError(err))
-		if final != nil {
-			l.err = final
-			return
-		}
-		l.cfg.Log.Warn("no link to the relay; connecting again", "error", err, "pause", pause)
-		select {
-		case <-time.After(pause):
-		case <-l.ctx.Done():
-		}
-	}
 }
 
 func isClosed(c <-chan struct{}) bool {

@@ -20,16 +20,14 @@ func (l *link) read() {
 			return
 		}
 		now := time.Now()
-		l.mu.Lock()
-		l.lastRecv = now
-		l.mu.Unlock()
+		l.lastRecv.Store(now.UnixNano())
 		err := b.Split(limits)
 		for i, f := range b.Frames() {
 			l.receive(&f.Header, b.Ciphertext(i), now)
 		}
 		b.Free()
 		if err != nil {
-			l.end(&Error{Reason: Reason(reason.FrameInvalid), By: "local", Text: "the relay sent what is no envelope", cause: err})
+			l.end(&Error{Reason: LinkLost, By: "link", Text: "what came from the relay is no envelope", cause: err})
 			return
 		}
 	}
@@ -51,26 +49,34 @@ func (l *link) receive(h *envelope.Header, ciphertext []byte, now time.Time) {
 				l.reply(envelope.AppendHeartbeat(nil, l.cfg.Workspace, l.cfg.Target, false))
 			}
 		case relayv1.FrameType_FRAME_TYPE_STATUS:
-			l.status(status, now)
+			l.keeper.status(l, status, now)
 		}
 		return
 	}
-	l.mu.Lock()
-	s := l.sessions[string(h.Session)]
-	l.mu.Unlock()
-	if s != nil {
-		s.receive(h, ciphertext, now)
-	} else if l.orphan != nil {
-		l.orphan(h, ciphertext)
+	l.keeper.receive(l, h, ciphertext, now)
+}
+
+// askToLeave lets the keeper replace this link after a while.
+func (l *link) askToLeave(after time.Duration) {
+	select {
+	case l.leave <- after:
+	default:
 	}
 }
 
-// status handles a STATUS about the whole link: a reason that ends streams is followed by the end of this one, which
-// reports it; the others concern every session.
-func (l *link) status(st envelope.Status, now time.Time) {
-	for _, s := range l.all() {
-		s.linkStatus(st, now)
+// watch ends a link that has been silent for three heartbeat intervals. It runs by itself: the writer of a link that is
+// a black hole is stuck in it.
+func (l *link) watch() {
+	silent := time.Since(time.Unix(0, l.lastRecv.Load()))
+	if silent > 3*l.relay.heartbeat {
+		l.end(&Error{Reason: LinkLost, By: "link", Text: "nothing came from the relay for three heartbeat intervals"})
+		return
 	}
+	l.mu.Lock()
+	if l.err == nil {
+		l.watchdog.Reset(l.relay.heartbeat / 2)
+	}
+	l.mu.Unlock()
 }
 
 // write sends what sessions and link have to send, and a heartbeat when they had nothing for an interval.
@@ -89,14 +95,6 @@ func (l *link) write() {
 			return
 		case <-l.wake:
 		case now := <-beat:
-			l.mu.Lock()
-			silent := now.Sub(l.lastRecv)
-			l.mu.Unlock()
-			if silent > 3*l.relay.heartbeat {
-				l.end(&Error{Reason: LinkLost, By: "link",
-					Text: "nothing came from the relay for three heartbeat intervals"})
-				return
-			}
 			// Half an interval early, so that ticks that straddle it never make the pause longer than the interval.
 			if now.Sub(lastSent) >= l.relay.heartbeat/2 {
 				l.reply(envelope.AppendHeartbeat(nil, l.cfg.Workspace, l.cfg.Target, false))
@@ -143,9 +141,8 @@ func (l *link) nextBatch() (out []byte, frames int) {
 		s := l.ready[0]
 		l.ready[0] = nil
 		l.ready = l.ready[1:]
-		s.queued = false
 		l.mu.Unlock()
-		out, frames = s.transmit(batchBytes)
+		out, frames = s.transmit(l, batchBytes)
 		if frames > 0 {
 			return out, frames
 		}
@@ -157,12 +154,14 @@ func (l *link) nextBatch() (out []byte, frames int) {
 
 // wants puts s into the turn of those that want to send. Called with s.mu held.
 func (l *link) wants(s *Session) {
-	l.mu.Lock()
-	if !s.queued && l.err == nil {
-		s.queued = true
-		l.ready = append(l.ready, s)
+	if s.queued != l {
+		s.queued = l
+		l.mu.Lock()
+		if l.err == nil {
+			l.ready = append(l.ready, s)
+		}
+		l.mu.Unlock()
 	}
-	l.mu.Unlock()
 	l.wakeWriter()
 }
 
@@ -183,54 +182,24 @@ func (l *link) wakeWriter() {
 	}
 }
 
-// add registers a session; it fails once the link has ended.
-func (l *link) add(s *Session) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.err != nil {
-		return l.err
-	}
-	l.sessions[s.id] = s
-	return nil
-}
-
-// remove forgets a session whose machine has nothing left to do on the wire.
-func (l *link) remove(s *Session) {
-	l.mu.Lock()
-	if l.sessions[s.id] == s {
-		delete(l.sessions, s.id)
-	}
-	l.mu.Unlock()
-}
-
-func (l *link) all() []*Session {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	all := make([]*Session, 0, len(l.sessions))
-	for _, s := range l.sessions {
-		all = append(all, s)
-	}
-	return all
-}
-
-// end ends the link with e, once, and its sessions with it. It does not wait: closeAndWait does.
+// end ends the link with e, once. It does not wait: closeAndWait does.
 func (l *link) end(e *Error) {
 	l.mu.Lock()
 	if l.err != nil {
 		l.mu.Unlock()
 		return
 	}
-	if l.closing {
+	if l.closing || e == nil {
 		e = &Error{Reason: Closed, By: "local", Text: "the link was closed here"}
 	}
 	l.err = e
 	l.ready, l.replies = nil, nil
+	if l.watchdog != nil {
+		l.watchdog.Stop()
+	}
 	l.mu.Unlock()
 	close(l.done)
 	l.cancel()
-	for _, s := range l.all() {
-		s.linkLost(e)
-	}
 }
 
 // closeAndWait sends what is due, ends the link, and returns when its goroutines are gone. The relay's end of the stream

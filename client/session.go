@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -12,18 +13,25 @@ import (
 	"github.com/getviewport/relay/internal/session"
 )
 
-// closeTimeout is how long Close waits for the peer to have everything.
-const closeTimeout = 5 * time.Second
+const (
+	// closeTimeout is how long Close waits for a peer that is reachable to have everything.
+	closeTimeout = 5 * time.Second
+	// closeLimit is how long it waits in all.
+	closeLimit = time.Minute
+)
 
 // Session is an end-to-end encrypted session between a client and a daemon: ordered messages both ways, each delivered
 // once or not at all, in order. Its methods may be called by several goroutines.
+//
+// A session outlives its link: while relay, network or peer are away, Send and Recv wait, for at most
+// Config.SessionLifetime without a word of the peer. Nothing is lost, doubled or reordered by it.
 //
 // Send blocks while the peer's window is full, so two applications that only send and never Recv block each other, as
 // over TCP.
 type Session struct {
 	// Static.
 	id      string
-	link    *link
+	keeper  *keeper
 	peer    identity.Key
 	profile identity.Profile
 	onOpen  func(*Session) // the peer has proved itself; called once, must not block
@@ -43,15 +51,17 @@ type Session struct {
 	machine *session.Machine
 	timer   *time.Timer // runs tick; nil until first armed
 	armed   time.Time   // when timer fires; zero: not armed
+	on      *link       // nil while there is none
+	queued  *link       // in whose turn of those that want to send it is; nil: in none
 	lost    *Error      // the link's end, which says more than the machine's LINK_LOST
 
-	// queued is guarded by link.mu: the session is in link.ready.
-	queued bool
+	reachable    bool          // frames reach the peer as they are sent
+	reachChanged chan struct{} // closed and replaced when that changes
 }
 
-func newSession(l *link, m *session.Machine, onOpen func(*Session)) *Session {
+func newSession(k *keeper, m *session.Machine, onOpen func(*Session)) *Session {
 	return &Session{
-		id: m.ID(), link: l, peer: m.PeerKey(), profile: identity.Profile(m.Profile()), onOpen: onOpen,
+		id: m.ID(), keeper: k, reachChanged: make(chan struct{}), peer: m.PeerKey(), profile: identity.Profile(m.Profile()), onOpen: onOpen,
 		sending: make(chan struct{}, 1), receiving: make(chan struct{}, 1),
 		readable: make(chan struct{}, 1), writable: make(chan struct{}, 1), acked: make(chan struct{}, 1),
 		opened: make(chan struct{}), over: make(chan struct{}), closed: make(chan struct{}),
@@ -95,16 +105,43 @@ func (s *Session) Err() error {
 	return nil
 }
 
+// Reachable reports whether frames reach the peer as they are sent: there is a link to the relay and the peer has
+// answered on it. While it is false Send and Recv merely wait. changed is closed at the next change. A client learns that
+// its daemon is away; a daemon does not learn that a client is.
+func (s *Session) Reachable() (ok bool, changed <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reachable, s.reachChanged
+}
+
+// unanswered reports whether a handshake ended for no other reason than that no answer came.
+func (s *Session) unanswered() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var end *session.End
+	if !errors.As(s.machine.Err(), &end) {
+		return false
+	}
+	switch end.Code() {
+	case reason.HandshakeTimeout, reason.PeerAvailable:
+		return true
+	}
+	return end.By == session.Link && s.keeper.ended() == nil
+}
+
 // Send sends one message of at most MaxMessage bytes and returns when the session holds all of it, which is not yet when
 // the peer does. It blocks while the window is full. If ctx ends before the first byte was taken nothing was sent; later,
-// the message can't be finished or taken back, and the session ends with Cancelled.
+// the message can't be finished or taken back, and the session ends with Cancelled. So it is with Config.SendTimeout,
+// when the error is PeerSlow.
 func (s *Session) Send(ctx context.Context, msg []byte) error {
 	if err := acquire(ctx, s.sending); err != nil {
 		return err
 	}
 	defer release(s.sending)
 	taken := 0
-	for first := true; ; first = false {
+	patience := newPatience(s.keeper.cfg.SendTimeout)
+	defer patience.stop()
+	for {
 		s.mu.Lock()
 		n, done, e, err := s.machine.Send(msg[taken:], time.Now())
 		s.apply(e)
@@ -116,16 +153,55 @@ func (s *Session) Send(ctx context.Context, msg []byte) error {
 		if done {
 			return nil
 		}
+		reachable, changed := s.Reachable()
 		select {
 		case <-s.writable:
+			continue
 		case <-s.over:
+			continue
+		case <-changed:
+			continue
+		case <-patience.over(n > 0, reachable):
+			err = &Error{Reason: PeerSlow, By: "peer", Text: fmt.Sprintf("the peer has not read for %v", s.keeper.cfg.SendTimeout)}
 		case <-ctx.Done():
-			if first && taken == 0 {
-				return ctx.Err()
-			}
-			s.abort(reason.Cancelled)
-			return ctx.Err()
+			err = ctx.Err()
 		}
+		if taken > 0 {
+			s.abort(reason.Cancelled)
+		}
+		return err
+	}
+}
+
+// patience is how long a Send goes without progress while the peer is reachable.
+type patience struct {
+	limit time.Duration
+	timer *time.Timer // nil while it does not run
+}
+
+func newPatience(limit time.Duration) *patience { return &patience{limit: limit} }
+
+// over returns what ends the wait; progress begins it anew, and without a way to the peer it does not run.
+func (p *patience) over(progress, reachable bool) <-chan time.Time {
+	if p.limit == 0 {
+		return nil
+	}
+	if progress || !reachable {
+		p.stop()
+	}
+	if !reachable {
+		return nil
+	}
+	if p.timer == nil {
+		p.timer = time.NewTimer(p.limit)
+	}
+	return p.timer.C
+}
+
+func (p *patience) stop() {
+	if p.timer != nil {
+		p.timer.Stop()
+		p.timer = nil
 	}
 }
 
@@ -202,14 +278,14 @@ func (s *Session) peerClose() error {
 	return io.EOF
 }
 
-// Close ends the session: Recv fails from now on, what was sent is still delivered, what comes is dropped. It waits at
-// most 5 s until the peer has everything and has ended its own direction; else the session is cancelled, and Close says
-// so. Closing twice is no error.
+// Close ends the session: Recv fails from now on, what was sent is still delivered, what comes is dropped. It waits until
+// the peer has everything and has ended its own direction: at most 5 s of the time that the peer is reachable, and a
+// minute in all. Else the session is cancelled, and Close says so. Closing twice is no error.
 func (s *Session) Close() error { return s.close("", "") }
 
 func (s *Session) close(code, text string) error {
 	s.closing.Do(func() { close(s.closed) })
-	ctx, stop := context.WithTimeout(context.Background(), closeTimeout)
+	ctx, stop := s.closeContext()
 	defer stop()
 	err := s.closeWrite(ctx, code, text)
 	if err != nil && ctx.Err() == nil {
@@ -227,6 +303,27 @@ func (s *Session) close(code, text string) error {
 	}
 	s.abort(reason.Cancelled)
 	return s.Err()
+}
+
+// closeContext ends when Close has waited long enough.
+func (s *Session) closeContext() (context.Context, context.CancelFunc) {
+	ctx, stop := context.WithTimeout(context.Background(), closeLimit)
+	go func() {
+		p := newPatience(closeTimeout)
+		defer p.stop()
+		for {
+			reachable, changed := s.Reachable()
+			select {
+			case <-p.over(false, reachable):
+				stop()
+				return
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return ctx, stop
 }
 
 // Abort ends the session at once: the peer gets Cancelled, unsent and unread messages are dropped.

@@ -242,59 +242,22 @@ func TestAReceiverThatNeverReadsBlocksItsSenderAndNobodyElse(t *testing.T) {
 	_ = slowDown
 }
 
-func TestALostLinkEndsItsSessionsWithATypedErrorAndANewOneWorks(t *testing.T) {
-	e := start(t)
-	e.listen()
-	c := e.dial()
-	up, down := e.open(c)
-	e.send(up, "before")
-	e.want(down, "before")
-	e.relay.Restart()
-	// The daemon's link may end first, and then the client hears of that before it loses its own.
-	_, err := up.Recv(e.ctx)
-	if !errors.Is(err, client.PeerUnavailable) {
-		e.wantReason(err, client.LinkLost, "link")
-	}
-	_, err = down.Recv(e.ctx)
-	e.wantReason(err, client.LinkLost, "link")
-	// The daemon comes back by itself; the client's next Open dials again.
-	for {
-		up, err = c.Open(e.ctx)
-		if err == nil {
-			break
-		}
-		// The daemon may not be back yet, nor the platform's keys; and the relay limits how often one may ask.
-		var ce *client.Error
-		if !errors.Is(err, client.PeerUnavailable) && (!errors.As(err, &ce) || ce.RetryAfter == 0) {
-			t.Fatalf("Open: %v", err)
-		}
-		if ce != nil {
-			<-time.After(ce.RetryAfter)
-		}
-	}
-	down, err = e.daemon.Accept(e.ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.send(up, "after")
-	e.want(down, "after")
-}
-
 func TestOpenWithoutADaemonIsPeerUnavailable(t *testing.T) {
 	e := start(t)
 	_, err := e.dial().Open(e.ctx)
 	e.wantReason(err, client.PeerUnavailable, "relay")
 }
 
-func TestADaemonThatGoesAwayEndsTheClientsSessions(t *testing.T) {
+func TestADaemonThatClosesTellsItsClients(t *testing.T) {
 	e := start(t)
 	l := e.listen()
-	up, _ := e.open(e.dial())
+	up, down := e.open(e.dial())
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
 	_, err := up.Recv(e.ctx)
-	e.wantReason(err, client.PeerUnavailable, "relay")
+	e.wantReason(err, client.Cancelled, "peer")
+	e.wantReason(down.Err(), client.Closed, "local")
 	if _, err := l.Accept(e.ctx); !errors.Is(err, client.Closed) {
 		t.Fatalf("Accept after Close: got %v, want Closed", err)
 	}

@@ -104,6 +104,8 @@ const (
 const (
 	// LinkLost: the connection to the relay ended.
 	LinkLost Code = "LINK_LOST"
+	// PeerSlow: the peer's application does not read.
+	PeerSlow Code = "PEER_SLOW"
 	// PeerSilent: nothing came from the peer for the session's lifetime.
 	PeerSilent Code = "PEER_SILENT"
 	// HandshakeTimeout: the peer did not answer the handshake in time.
@@ -185,6 +187,7 @@ var table = map[Code]Info{
 	Probe:           {codes.OK, 0, ScopeStatus, false, "answer with a heartbeat"},
 
 	LinkLost:         {codes.OK, 0, ScopeStream, true, "the connection to the relay ended"},
+	PeerSlow:         {codes.OK, 0, ScopeSession, true, "the peer's application does not read"},
 	PeerSilent:       {codes.OK, 0, ScopeSession, true, "nothing came from the peer for too long"},
 	HandshakeTimeout: {codes.OK, 0, ScopeSession, true, "the peer did not answer the handshake in time"},
 	HandshakeFailed:  {codes.OK, 0, ScopeSession, false, "the peer's handshake does not verify: pair again"},

@@ -26,8 +26,10 @@ func (m *Machine) checkLife() error {
 		return fmt.Errorf("in state %d: handshake %t", m.state, m.handshake != nil)
 	case m.end != nil && m.state != Ended:
 		return fmt.Errorf("in state %d with an end", m.state)
-	case len(m.final) > 0 && (m.state != Ended || m.done):
+	case m.final.reset != nil && (m.state != Ended || m.done):
 		return fmt.Errorf("a RESET is due in state %d, done %t", m.state, m.done)
+	case m.final.resume != nil && !m.client, m.release && m.state != Closed:
+		return fmt.Errorf("in state %d: a farewell that is not due", m.state)
 	case m.unverified > maxUnverified, m.unverified == maxUnverified && m.state != Ended:
 		return fmt.Errorf("%d unverified in a row", m.unverified)
 	}

@@ -81,19 +81,6 @@ func (m *Machine) Abort(code reason.Code, now time.Time) Effects {
 	return m.effects(now)
 }
 
-// LinkLost tells that the link to the relay ended. In this version that ends the session; a tombstone is over.
-func (m *Machine) LinkLost(now time.Time) Effects {
-	switch m.state {
-	case Ended:
-		return 0
-	case Closed:
-		m.over()
-	default:
-		m.finish(Link, reason.New(reason.LinkLost, ""))
-	}
-	return m.effects(now)
-}
-
 // provable reports whether a RESET with a proof can have code.
 func provable(c reason.Code) bool {
 	return c == reason.DataLost || c == reason.FlowViolation || c == reason.DecryptFailed || c == reason.Cancelled
@@ -105,6 +92,13 @@ func (m *Machine) endWith(by Party, code reason.Code, text string) {
 	m.finish(by, reason.New(code, "%s", text))
 }
 
+// farewell is what goes out after the end: a RESET, and before it, if bind is set, the RESUME that binds a client's
+// side. The relay drops a client's RESET that comes on a link where the session is not bound.
+type farewell struct {
+	resume, reset []byte // one serialized envelope each; resume is nil at a daemon and without keys
+	bind          bool
+}
+
 // tell makes a RESET that goes out after the end: with a proof for the peer if there are keys. Without, it is for the
 // relay alone, which would count a client's forgotten handshake as an open session.
 func (m *Machine) tell(code reason.Code) {
@@ -113,14 +107,19 @@ func (m *Machine) tell(code reason.Code) {
 	}
 	switch {
 	case m.established():
+		m.final.bind = m.waiting || m.offline
+		if m.client {
+			m.final.resume, _ = m.appendResume(nil, 0, relayv1.FrameType_FRAME_TYPE_RESUME, m.lastResume)
+			m.transmitted-- // only if it goes out
+		}
 		m.prepare(relayv1.FrameType_FRAME_TYPE_RESET)
 		m.attempt++
 		m.header.ResumeAttempt, m.header.Status = m.attempt, envelope.Status{Code: code}.Append(nil)
 		m.header.Encoding = relayv1.Encoding_ENCODING_NOISE
 		mac := m.channel.Prove(m.proof(&m.header, code))
-		m.final = envelope.Append(nil, &m.header, mac[:])
+		m.final.reset = envelope.Append(nil, &m.header, mac[:])
 	case m.state == Handshaking:
-		m.final = AppendReset(nil, m.cfg.Workspace, m.cfg.Target, m.id, code)
+		m.final.reset = AppendReset(nil, m.cfg.Workspace, m.cfg.Target, m.id, code)
 	}
 }
 
@@ -128,7 +127,7 @@ func (m *Machine) tell(code reason.Code) {
 func (m *Machine) finish(by Party, r *reason.Error) {
 	m.end = &End{By: by, Reason: r}
 	m.over()
-	m.done = len(m.final) == 0
+	m.done = m.final.reset == nil
 	m.fx |= EndedUnclean | Readable | Writable
 }
 
@@ -143,7 +142,7 @@ func (m *Machine) over() {
 	}
 	m.channel, m.handshake = nil, nil
 	m.out = outbox{}
-	m.waiting, m.resumeDue, m.resumedDue, m.resumeAt = false, false, false, time.Time{}
+	m.waiting, m.resumeDue, m.resumedDue, m.resumeAt, m.release = false, false, false, time.Time{}, false
 	m.ackCounts()
 }
 

@@ -160,7 +160,7 @@ func TestATombstoneIgnoresEvenAProvedReset(t *testing.T) {
 	}
 }
 
-func TestATombstoneIsOverAfterTenMinutesOrWithTheLink(t *testing.T) {
+func TestATombstoneIsOverAfterTenMinutesAndOutlivesItsLink(t *testing.T) {
 	p := closedPair(t, 86)
 	at := p.client.m.closedAt.Add(tombstoneLifetime)
 	p.wait(at.Sub(p.now) - 1)
@@ -176,8 +176,12 @@ func TestATombstoneIsOverAfterTenMinutesOrWithTheLink(t *testing.T) {
 	}
 	p = closedPair(t, 87)
 	p.did(&p.client, p.client.m.LinkLost(p.now))
+	if p.client.m.Done() {
+		t.Error("over with its link")
+	}
+	p.did(&p.client, p.client.m.Abandon(p.now))
 	if !p.client.m.Done() || p.client.m.Err() != nil {
-		t.Errorf("after the link: done %t, error %v", p.client.m.Done(), p.client.m.Err())
+		t.Errorf("abandoned: done %t, error %v", p.client.m.Done(), p.client.m.Err())
 	}
 	if _, ok, _, err := p.client.m.Next(p.now); ok || err != io.EOF {
 		t.Errorf("Next: got %v, want io.EOF for ever", err)
@@ -293,11 +297,11 @@ func TestAnEndTellsWhoAndWhy(t *testing.T) {
 	}
 }
 
-func TestALostLinkEndsBothDirections(t *testing.T) {
+func TestAnAbandonedSessionEndsBothDirections(t *testing.T) {
 	p := openPair(t, 94)
 	p.close(&p.daemon, "", "")
 	p.wait(time.Second)
-	p.did(&p.client, p.client.m.LinkLost(p.now))
+	p.did(&p.client, p.client.m.Abandon(p.now))
 	wantEnd(t, p.client.m, Link, reason.LinkLost)
 	if _, _, _, err := p.client.m.Send([]byte("x"), p.now); !errors.Is(err, &reason.Error{Code: reason.LinkLost}) {
 		t.Errorf("Send: got %v, want LINK_LOST", err)

@@ -3,9 +3,10 @@
 // promise each other: what Next gives is a prefix of what the peer sent, and io.EOF means that it was all of it.
 //
 // It does no I/O, starts no goroutine, reads no clock and draws no randomness: envelopes, time and an io.Reader come
-// in, Effects and appended envelopes go out, so that a seed replays a run exactly. It knows no link: the driver gives
-// it the envelopes of its session id, asks Transmit when WantsToSend, and calls Tick at Deadline. Which peer is
-// welcome, which ids were used before and when to try again is the driver's business.
+// in, Effects and appended envelopes go out, so that a seed replays a run exactly. Of a link it knows whether there is
+// one, and that it is a new one: the driver tells it LinkLost and LinkUp, gives it the envelopes of its session id,
+// asks Transmit when WantsToSend, and calls Tick at Deadline. Which peer is welcome, which ids were used before and
+// when to connect again is the driver's business.
 //
 // Nothing in this package is safe for concurrent use.
 package session
@@ -125,8 +126,8 @@ type Machine struct {
 	end         *End // not nil exactly when state is Ended with an error
 	peerKey     [32]byte
 	peerVersion string
-	final       []byte // the RESET that is due, one serialized envelope; not empty only in Ended
-	done        bool   // nothing will ever be due again
+	final       farewell // what is due after the end; not empty only in Ended
+	done        bool     // nothing will ever be due again
 
 	// Handshake and keys. handshake is not nil exactly in Handshaking, channel exactly in HalfOpen, Open and Closed.
 
@@ -156,6 +157,9 @@ type Machine struct {
 	lastResume  time.Time // when the last RESUME went out; zero: none yet
 	outstanding bool      // a RESUME went out and no RESUME or RESUMED was accepted since
 	waiting     bool      // no sequenced frame goes out before a RESUME or RESUMED was accepted
+	offline     bool      // there is no link: nothing goes out
+	confirmed   bool      // a client in Closed: its peer is over, too, and the relay may forget the session
+	release     bool      // the RESET that tells the relay so goes out with the next Transmit
 	gapTop      uint64    // highest sequence that came although it was above the expected one
 
 	// Times, see timers.go.

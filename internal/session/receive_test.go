@@ -234,7 +234,7 @@ func TestWhatWasReceivedIsReadBeforeTheEnd(t *testing.T) {
 	p.send(&p.client, []byte("a"))
 	p.send(&p.client, []byte("b"))
 	p.run()
-	p.did(&p.daemon, p.daemon.m.LinkLost(p.now))
+	p.did(&p.daemon, p.daemon.m.Abandon(p.now))
 	p.read(&p.daemon)
 	p.wantReceived(&p.daemon, "a", "b")
 	wantEnd(t, p.daemon.m, Link, reason.LinkLost)

@@ -82,6 +82,7 @@ func (m *Machine) receiveResume(h *envelope.Header, mac []byte, now time.Time) {
 	if !m.established() || !m.accept(h, "", mac, now) {
 		return
 	}
+	asked := m.outstanding
 	m.outstanding, m.waiting = false, false
 	if h.Type == relayv1.FrameType_FRAME_TYPE_RESUME {
 		m.resumedDue = true
@@ -93,6 +94,9 @@ func (m *Machine) receiveResume(h *envelope.Header, mac []byte, now time.Time) {
 	}
 	m.takeAcks(h.Ack, h.Consumed, now)
 	if m.state == Closed {
+		if m.client && asked && h.Type == relayv1.FrameType_FRAME_TYPE_RESUMED {
+			m.confirm()
+		}
 		return
 	}
 	m.out.cursor, m.out.mark, m.out.goBackAt = m.out.acked+1, true, time.Time{}
@@ -146,13 +150,12 @@ func (m *Machine) peerStatus(s envelope.Status, now time.Time) {
 		return
 	}
 	switch {
+	case s.Code != reason.PeerUnavailable && s.Code != reason.PeerAvailable:
+	case m.state == Handshaking: // what was sent may have gone to the daemon's old link, or to nobody
+		m.tell(reason.Cancelled)
+		m.finish(Relay, told(s))
 	case s.Code == reason.PeerUnavailable:
-		m.tell(reason.Cancelled)
-		m.finish(Relay, told(s))
-	case s.Code != reason.PeerAvailable:
-	case m.state == Handshaking: // what was sent may have gone to the daemon's old link
-		m.tell(reason.Cancelled)
-		m.finish(Relay, told(s))
+		m.waiting = true
 	default:
 		m.waiting = true
 		m.wantResume(now.Add(time.Duration(m.rand.Int64N(int64(resumeSpread)))), now)

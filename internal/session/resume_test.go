@@ -169,16 +169,24 @@ func TestPeerAvailableMakesTheClientResumeWithinHalfASecond(t *testing.T) {
 	}
 }
 
-func TestPeerUnavailableEndsAClientsSessionAndNoDaemons(t *testing.T) {
+func TestPeerUnavailableMakesAClientsSessionWaitForItsDaemon(t *testing.T) {
 	p := openPair(t, 65)
-	s := envelope.Status{Code: reason.PeerUnavailable, Message: "no daemon\x1b[2J", RetryAfter: time.Second}
-	p.client.m.LinkStatus(s, p.now)
-	p.daemon.m.LinkStatus(s, p.now)
-	wantEnd(t, p.client.m, Relay, reason.PeerUnavailable)
-	wantAlive(t, p.daemon.m)
-	r := p.client.m.Err().(*End).Reason
-	if r.RetryAfter != time.Second || r.Text != "no daemon [2J" {
-		t.Errorf("got retry after %v, text %q", r.RetryAfter, r.Text)
+	unavailable := envelope.Status{Code: reason.PeerUnavailable}
+	p.did(&p.client, p.client.m.LinkStatus(unavailable, p.now)|p.client.want())
+	p.did(&p.daemon, p.daemon.m.LinkStatus(unavailable, p.now)|p.daemon.want())
+	if p.client.m.Reachable() || !p.daemon.m.Reachable() {
+		t.Errorf("reachable: client %t, daemon %t, want only the daemon", p.client.m.Reachable(), p.daemon.m.Reachable())
+	}
+	p.send(&p.client, []byte("waits"))
+	p.run()
+	if len(p.client.sent) != 0 {
+		t.Fatalf("sent %v to nobody", types(p.client.sent))
+	}
+	p.did(&p.client, p.client.m.LinkStatus(envelope.Status{Code: reason.PeerAvailable}, p.now)|p.client.want())
+	p.wait(resumeSpread)
+	p.wantReceived(&p.daemon, "waits")
+	if !p.client.m.Reachable() {
+		t.Error("not reachable after RESUMED")
 	}
 }
 

@@ -47,6 +47,8 @@ type outbox struct {
 	sentMax uint64
 	// linkLast is the last sequence that was sent on this link.
 	linkLast uint64
+	// linkSince is when the link came up, Unix nanoseconds; 0: it is the session's first.
+	linkSince int64
 	// mark is set when the next sequenced frame must carry `resend` whatever its sequence.
 	mark bool
 
@@ -191,7 +193,9 @@ func (m *Machine) takeAcks(ack, consumed uint64, now time.Time) {
 		at := now.UnixNano()
 		for s := o.acked + 1; s <= ack; s++ {
 			f := o.at(s)
-			m.noteDelay(time.Duration(at-f.sentAt), now)
+			if f.sentAt >= o.linkSince { // else the time without a link would count as slowness
+				m.noteDelay(time.Duration(at-f.sentAt), now)
+			}
 			o.held -= len(f.ciphertext)
 			o.recycle(f.ciphertext, m.window)
 			f.ciphertext = nil
@@ -259,18 +263,28 @@ func (m *Machine) sequencedDue() bool {
 
 // WantsToSend reports whether Transmit has something to append.
 func (m *Machine) WantsToSend() bool {
-	if m.state == Ended {
-		return len(m.final) > 0
+	switch {
+	case m.offline:
+		return false
+	case m.state == Ended:
+		return m.final.reset != nil
 	}
-	return m.resumeDue || m.resumedDue || m.in.ackDue || m.sequencedDue()
+	return m.resumeDue || m.resumedDue || m.ackDue() || m.sequencedDue() || m.release
 }
+
+// ackDue reports whether an ACK may go out. One that goes before RESUME or RESUMED on a new link only costs a
+// SEQUENCE_GAP, and those two carry what it would say.
+func (m *Machine) ackDue() bool { return m.in.ackDue && !m.waiting }
 
 // Transmit appends what is due as elements of an EnvelopeBatch, while len(dst) stays within limit; to an empty dst
 // always at least one envelope. It returns dst, which is the caller's, and how many envelopes it appended. They count
 // as sent: the caller must write them to the link, in order. Call it again while WantsToSend.
 func (m *Machine) Transmit(dst []byte, limit int, now time.Time) (out []byte, envelopes int) {
 	before := m.transmitted
-	if m.state == Ended {
+	switch {
+	case m.offline:
+		return dst, 0
+	case m.state == Ended:
 		dst = m.appendFinal(dst, limit)
 		return dst, m.transmitted - before
 	}
@@ -281,7 +295,7 @@ func (m *Machine) Transmit(dst []byte, limit int, now time.Time) (out []byte, en
 		dst, m.resumedDue = m.appendResume(dst, limit, relayv1.FrameType_FRAME_TYPE_RESUMED, now)
 	}
 	// An ack rides on the first sending of a frame; before a resend it goes by itself, since the guard may drop that.
-	if m.in.ackDue && !(m.sequencedDue() && m.out.cursor > m.out.sentMax) {
+	if m.ackDue() && !(m.sequencedDue() && m.out.cursor > m.out.sentMax) {
 		m.prepare(relayv1.FrameType_FRAME_TYPE_ACK)
 		var ok bool
 		if dst, ok = m.appendPrepared(dst, limit, nil); ok {
@@ -291,18 +305,28 @@ func (m *Machine) Transmit(dst []byte, limit int, now time.Time) (out []byte, en
 	for ok := true; ok && m.sequencedDue(); {
 		dst, ok = m.appendSequenced(dst, limit, now)
 	}
+	if m.release {
+		dst, m.release = m.appendRelease(dst, limit)
+	}
 	m.settleStall(now)
 	return dst, m.transmitted - before
 }
 
-// appendFinal appends the RESET of a session that has ended, if it is due and fits.
+// appendFinal appends the farewell of a session that has ended, if it is due and fits.
 func (m *Machine) appendFinal(dst []byte, limit int) []byte {
-	if len(m.final) == 0 || len(dst) > 0 && len(dst)+len(m.final) > limit {
+	f := &m.final
+	if !f.bind {
+		f.resume = nil
+	}
+	if f.reset == nil || len(dst) > 0 && len(dst)+len(f.resume)+len(f.reset) > limit {
 		return dst
 	}
-	dst = append(dst, m.final...)
-	m.final, m.done = nil, true
+	if f.resume != nil {
+		m.transmitted++
+	}
 	m.transmitted++
+	dst = append(append(dst, f.resume...), f.reset...)
+	m.final, m.done = farewell{}, true
 	return dst
 }
 

@@ -109,7 +109,7 @@ func (m *Machine) expire() {
 // askDue is when RESUME becomes due; zero: never, or it is.
 func (m *Machine) askDue() time.Time {
 	switch {
-	case m.resumeDue:
+	case m.resumeDue || m.offline:
 		return time.Time{}
 	case m.state == Open:
 		return earliest(m.resumeAt, earliest(m.probeDue(), m.keepaliveDue()))

@@ -170,7 +170,7 @@ func (e *endpoint) linkLost() error {
 	e.link = nil
 	e.replies = nil
 	for _, x := range e.sessions {
-		x.apply(x.machine.LinkLost(e.world.now))
+		x.apply(x.machine.Abandon(e.world.now))
 		if x.machine.State() != session.Ended {
 			return fmt.Errorf("%s lost its link, and session %d did not end", e.name, x.pair.n)
 		}
