@@ -34,6 +34,8 @@ const (
 	PairingUnknown = Reason(reason.PairingUnknown)
 	// ProfileTooWeak: Noise IKpsk2 is required: pair first.
 	ProfileTooWeak = Reason(reason.ProfileTooWeak)
+	// SessionUnknown: the daemon does not have the session any more: its process was started anew.
+	SessionUnknown = Reason(reason.SessionUnknown)
 	// Cancelled: a side ended the session without a clean close.
 	Cancelled = Reason(reason.Cancelled)
 	// MessageTooLarge: a message is longer than Session.MaxMessage.

@@ -88,7 +88,6 @@ func (k *keeper) run(first *link) {
 		why := linkError(err)
 		pause, final := back.after(why)
 		if final != nil {
-			k.cfg.Log.Error("no link to the relay; giving up", "error", final)
 			k.giveUp(linkError(final))
 			return
 		}

@@ -219,7 +219,7 @@ func TestADaemonThatLostItsKeysEndsTheSessionWithOneClearError(t *testing.T) {
 	e.reach(up, false)
 	e.listen()
 	_, err := up.Recv(e.ctx)
-	e.wantReason(err, "SESSION_UNKNOWN", "peer")
+	e.wantReason(err, client.SessionUnknown, "peer")
 	if err2 := up.Send(e.ctx, []byte("x")); err2.Error() != err.Error() {
 		t.Errorf("Send gives %v, Recv %v, want one error", err2, err)
 	}

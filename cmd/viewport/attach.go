@@ -69,6 +69,7 @@ func (c *attachCommand) run(home string) (code int, err error) {
 func (c *attachCommand) join(session *client.Session) (code int, err error) {
 	o := terminal.AttachOptions{
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Command: c.words(), Escape: terminal.DefaultEscape,
+		Reachable: session.Reachable,
 	}
 	switch {
 	case c.ForcePTY:

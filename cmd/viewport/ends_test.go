@@ -81,12 +81,10 @@ func TestTheLocalTerminalIsRestoredAndSaysWhyHoweverTheSessionEnds(t *testing.T)
 		{"SIGHUP", kill(syscall.SIGHUP), 129, "viewport: ended by signal: hangup\r\n"},
 		{"SIGQUIT", kill(syscall.SIGQUIT), 131, "viewport: ended by signal: quit\r\n"},
 		{"SIGINT from outside", kill(syscall.SIGINT), 130, ""},
-		{"connection cut", func(_ *world, _ *daemon, _ *desk.Desk, c *cable) { c.cut() }, 255,
-			"viewport: connection lost: … (LINK_LOST)\r\n"},
-		{"relay stopped", func(w *world, _ *daemon, _ *desk.Desk, _ *cable) { w.relay.Stop() }, 255,
-			"viewport: connection lost: the …)\r\n"}, // it may hear of the daemon's end first
-		{"daemon killed", func(_ *world, d *daemon, _ *desk.Desk, _ *cable) { d.stops(syscall.SIGKILL, -1) }, 255,
-			"viewport: connection lost: the daemon is gone: … (PEER_UNAVAILABLE)\r\n"},
+		{"daemon killed and started anew", func(w *world, d *daemon, _ *desk.Desk, _ *cable) {
+			d.stops(syscall.SIGKILL, -1)
+			w.daemon()
+		}, 255, "viewport: session ended: the daemon has started anew and knows nothing of this session (SESSION_UNKNOWN)\r\n"},
 		{"Ctrl-C at the daemon", func(_ *world, d *daemon, _ *desk.Desk, _ *cable) { d.stops(syscall.SIGINT, 0) }, 255,
 			"viewport: the daemon is shutting down\r\n"},
 		{"daemon's terminal closed", func(_ *world, d *daemon, _ *desk.Desk, _ *cable) { d.stops(syscall.SIGHUP, 0) }, 255,
@@ -163,6 +161,7 @@ func TestADaemonThatIsKilledLeavesNothingThatRunsAtATerminal(t *testing.T) {
 	d.Wait("ready")
 	served.stops(syscall.SIGKILL, -1)
 	lives.stops()
+	w.daemon()
 	d.Ended(255)
 }
 
@@ -193,15 +192,23 @@ func TestCtrlCBeforeTheSessionIsOpenEndsAttachWithoutAWord(t *testing.T) {
 	}
 }
 
-func TestADaemonServesAgainAfterARelayRestart(t *testing.T) {
+func TestAnAttachedTerminalGoesOnAfterTheRelayRestartsAndTheNetworkWasCut(t *testing.T) {
 	w := newWorld(t).paired()
-	served := w.daemon()
-	first := w.sh("printf ready; read x")
-	first.Wait("ready")
+	w.daemon()
+	c := w.cable()
+	d := desk.Sit(t, w.clientEnv("VIEWPORT_RELAY=http://"+c.ln.Addr().String()), binary, "attach", "--", "sh", "-c",
+		"printf ready; stty -echo; while read x; do echo got $x; test $x = last && exit 7; done")
+	d.Wait("ready")
 	w.relay.Restart()
-	first.Ended(255)
-	served.log.wait(w.ctx, t, `msg="attached to the relay"`)
-	second := w.sh("echo back; exit 5")
-	second.Wait("back")
-	second.Ended(5)
+	d.Type("one\r")
+	d.Wait("got one")
+	c.cut()
+	d.Type("two\r")
+	d.Wait("got two")
+	w.relay.Stop()
+	d.Type("last\r")
+	d.Wait("reconnecting")
+	w.relay.Restart()
+	d.Wait("got last")
+	d.Ended(7)
 }

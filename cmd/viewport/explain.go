@@ -61,8 +61,8 @@ func explainReason(e *client.Error, open bool) string {
 			break
 		}
 	}
-	if open && e.Reason == client.PeerUnavailable {
-		text = "the daemon is gone: it was stopped, or has lost its connection to the relay"
+	if open && e.Reason == client.SessionUnknown {
+		text = "the daemon has started anew and knows nothing of this session"
 	}
 	switch {
 	case open && (e.By == "link" || e.By == "relay"):

@@ -37,6 +37,9 @@ type AttachOptions struct {
 	// Escape, such as DefaultEscape, is the character that starts escape sequences in what is typed at a terminal in raw
 	// mode (docs/terminal.md, Escape sequences); 0: none.
 	Escape byte
+	// Reachable reports whether what is sent reaches the daemon, and gives a channel that is closed when that changes; nil:
+	// nobody knows. Attach shows a notice while it does not.
+	Reachable func() (ok bool, changed <-chan struct{})
 }
 
 // ErrDetached says that the user ended the session with the escape sequence.
@@ -142,6 +145,8 @@ type attachment struct {
 	raw   bool // and so the local terminal is in raw mode
 	out   *outbox
 
+	writing sync.Mutex // held while something is written to o.Out or o.Err
+
 	ends     chan end      // each goroutine reports at most once; capacity for all
 	suspends chan struct{} // the user asks for a suspension
 
@@ -172,6 +177,7 @@ func (a *attachment) run(ctx context.Context) (int, error) {
 	defer cancel()
 	a.start(func() { a.receive(ctx) })
 	a.start(func() { a.readInput(ctx) })
+	a.start(func() { a.watch(ctx) })
 	// A message that is cut off in the middle ends the session with an error: sending goes on after ctx, until stop.
 	sending, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -289,6 +295,8 @@ func (a *attachment) receive(ctx context.Context) {
 }
 
 func (a *attachment) handle(m *message) error {
+	a.writing.Lock()
+	defer a.writing.Unlock()
 	var err error
 	switch m.kind {
 	case kindStdout:
