@@ -28,7 +28,7 @@ func (m *Machine) checkLife() error {
 		return fmt.Errorf("in state %d with an end", m.state)
 	case m.final.reset != nil && (m.state != Ended || m.done):
 		return fmt.Errorf("a RESET is due in state %d, done %t", m.state, m.done)
-	case m.final.resume != nil && !m.client, m.release && m.state != Closed:
+	case m.final.resume != nil && !m.client, (m.release || m.asking) && (m.state != Closed || !m.client):
 		return fmt.Errorf("in state %d: a farewell that is not due", m.state)
 	case m.unverified > maxUnverified, m.unverified == maxUnverified && m.state != Ended:
 		return fmt.Errorf("%d unverified in a row", m.unverified)

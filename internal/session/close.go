@@ -62,6 +62,8 @@ func (m *Machine) settleClosed(now time.Time) {
 	m.state, m.closedAt = Closed, now
 	m.waiting, m.resumeDue, m.resumeAt, m.outstanding = false, false, time.Time{}, false
 	m.out.goBackAt = time.Time{}
+	// A relay that came in between has seen one CLOSE at most: to it the session would be open for as long as the link.
+	m.release = m.client && m.out.linkSince != 0
 	m.fx |= EndedClean
 }
 
@@ -142,7 +144,8 @@ func (m *Machine) over() {
 	}
 	m.channel, m.handshake = nil, nil
 	m.out = outbox{}
-	m.waiting, m.resumeDue, m.resumedDue, m.resumeAt, m.release = false, false, false, time.Time{}, false
+	m.waiting, m.resumeDue, m.resumedDue, m.resumeAt = false, false, false, time.Time{}
+	m.asking, m.release = false, false
 	m.ackCounts()
 }
 

@@ -262,7 +262,7 @@ func TestAForgedCloseOrResetIsNeverACleanEnd(t *testing.T) {
 }
 
 func TestTheRelayEndsASessionWithAStatusAndAnUnknownCodeIsFinal(t *testing.T) {
-	for _, code := range []reason.Code{reason.SessionConflict, reason.Capacity, reason.PeerRevoked, "A_CODE_OF_TOMORROW"} {
+	for _, code := range []reason.Code{reason.SessionConflict, reason.SlowConsumer, reason.PeerRevoked, "A_CODE_OF_TOMORROW"} {
 		p := openPair(t, 92)
 		p.tell(&p.client, code, 0)
 		wantEnd(t, p.client.m, Relay, code)

@@ -35,7 +35,8 @@ func (m *Machine) LinkUp(now time.Time) Effects {
 		m.settleStall(now)
 		m.stallSince, m.probes = now, 0 // the probes of the time without a link say nothing about this one
 	case Closed:
-		m.resumedDue, m.resumeDue = false, m.client && !m.confirmed
+		m.asking = m.client && !m.confirmed
+		m.resumeDue, m.resumedDue, m.resumeAt, m.probes = m.asking, false, time.Time{}, 0
 	case Ended:
 		m.final.bind = true
 	}
@@ -59,15 +60,13 @@ func (m *Machine) Abandon(now time.Time) Effects {
 // Reachable reports whether frames go to the peer as they are sent: there is a link, and the peer has answered on it.
 func (m *Machine) Reachable() bool { return m.state != Ended && !m.offline && !m.waiting }
 
-// confirm is called at a client when its peer has everything and is over, too: the tombstone sends no RESUME on the
-// links to come, and the relay, which may have met the session by such a RESUME only, need not count it as open.
-func (m *Machine) confirm() {
-	m.release = !m.confirmed
-	m.confirmed = true
-}
+// confirm is called at a client when its peer has everything and is over, too: the tombstone asks no more, on this link
+// or another.
+func (m *Machine) confirm() { m.confirmed, m.asking, m.resumeAt = true, false, time.Time{} }
 
-// appendRelease appends the RESET that lets the relay forget a session that is over at both ends, which ignore it. It
-// returns whether that is still due.
+// appendRelease appends the RESET that lets the relay, which may have met the session by the RESUME of a tombstone or
+// have seen one CLOSE only, count it as over: it still forwards, and both ends ignore it. It returns whether that is
+// still due.
 func (m *Machine) appendRelease(dst []byte, limit int) ([]byte, bool) {
 	b := AppendReset(nil, m.cfg.Workspace, m.cfg.Target, m.id, reason.Cancelled)
 	if len(dst) > 0 && len(dst)+len(b) > limit {

@@ -231,3 +231,20 @@ func TestAFrameAcrossAKeyEpochIsSentAgainAsItWas(t *testing.T) {
 		t.Errorf("after the resend: %q", got)
 	}
 }
+
+func TestARelayWithoutRoomOnlyDelaysASessionThatIsOpen(t *testing.T) {
+	p := openPair(t, 310)
+	p.did(&p.client, p.client.m.LinkUp(p.now))
+	p.daemon.script = dropAll
+	p.run()
+	full := envelope.Status{Code: reason.Capacity, RetryAfter: 5 * time.Second}
+	p.give(&p.client, frame{envelope.Header{Type: typeStatus, Status: full.Append(nil)}, nil})
+	p.daemon.script = nil
+	p.send(&p.client, []byte("x"))
+	p.wait(4 * time.Second)
+	if got := count(p.client.sent, typeResume); got != 1 || p.client.m.Reachable() {
+		t.Errorf("%d RESUME before retry_after, want the first alone", got)
+	}
+	p.wait(2 * time.Second)
+	p.wantReceived(&p.daemon, "x")
+}

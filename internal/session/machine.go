@@ -158,8 +158,9 @@ type Machine struct {
 	outstanding bool      // a RESUME went out and no RESUME or RESUMED was accepted since
 	waiting     bool      // no sequenced frame goes out before a RESUME or RESUMED was accepted
 	offline     bool      // there is no link: nothing goes out
-	confirmed   bool      // a client in Closed: its peer is over, too, and the relay may forget the session
-	release     bool      // the RESET that tells the relay so goes out with the next Transmit
+	confirmed   bool      // a client in Closed: its peer is over, too
+	asking      bool      // a client in Closed: it has a new link and asks its peer for that until it is answered
+	release     bool      // the RESET that lets the relay forget the session goes out with the next Transmit
 	gapTop      uint64    // highest sequence that came although it was above the expected one
 
 	// Times, see timers.go.

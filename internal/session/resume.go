@@ -23,7 +23,7 @@ func (m *Machine) wantResume(at, now time.Time) {
 func (m *Machine) settleResume(now time.Time) {
 	switch {
 	case m.resumeAt.IsZero():
-	case !m.waiting && m.gapTop < m.in.expected:
+	case !m.waiting && !m.asking && m.gapTop < m.in.expected:
 		m.resumeAt = time.Time{}
 	case !now.Before(m.resumeAt):
 		m.resumeDue, m.resumeAt = true, time.Time{}
@@ -50,6 +50,9 @@ func (m *Machine) appendResume(dst []byte, limit int, typ relayv1.FrameType, now
 	m.ackCounts()
 	if typ == relayv1.FrameType_FRAME_TYPE_RESUME {
 		m.lastResume, m.outstanding, m.resumeAt = now, true, time.Time{}
+		if m.asking {
+			m.resumeAt, m.release = m.nextProbe(now), true
+		}
 	}
 	return dst, false
 }
@@ -121,6 +124,14 @@ func (m *Machine) sessionStatus(s envelope.Status, now time.Time) {
 	case reason.PeerUnavailable, reason.PeerAvailable:
 		m.peerStatus(s, now)
 	case reason.Probe:
+	case reason.Capacity, reason.RateLimited:
+		if !m.established() {
+			m.finish(Relay, told(s))
+			return
+		}
+		// A relay that does not know the session has no place for it now. That ends none that lives.
+		m.waiting = true
+		m.wantResume(now.Add(min(s.RetryAfter, maxProbe)+time.Duration(m.rand.Int64N(int64(resumeSpread)))), now)
 	default:
 		m.finish(Relay, told(s))
 	}
@@ -146,11 +157,14 @@ func (m *Machine) LinkStatus(s envelope.Status, now time.Time) Effects {
 }
 
 func (m *Machine) peerStatus(s envelope.Status, now time.Time) {
-	if !m.client || m.state == Closed || m.state == Ended {
+	if !m.client || m.state == Closed && !m.asking || m.state == Ended {
 		return
 	}
 	switch {
 	case s.Code != reason.PeerUnavailable && s.Code != reason.PeerAvailable:
+	case m.state == Closed && s.Code == reason.PeerUnavailable:
+	case m.state == Closed:
+		m.wantResume(now.Add(time.Duration(m.rand.Int64N(int64(resumeSpread)))), now)
 	case m.state == Handshaking: // what was sent may have gone to the daemon's old link, or to nobody
 		m.tell(reason.Cancelled)
 		m.finish(Relay, told(s))

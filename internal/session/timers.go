@@ -59,12 +59,16 @@ func (m *Machine) probeDue() time.Time {
 // ask makes RESUME due, as a keepalive or as a stall probe: then the next is due after 10, 20, 40, each 60 s, ±25 %.
 func (m *Machine) ask(now time.Time) {
 	m.resumeDue = true
-	if !m.stalled {
-		return
+	if m.stalled {
+		m.probeAt = m.nextProbe(now)
 	}
+}
+
+// nextProbe is when to ask again if this probe is not answered.
+func (m *Machine) nextProbe(now time.Time) time.Time {
 	d := min(silentProbe<<min(m.probes+1, 4), maxProbe)
 	m.probes++
-	m.probeAt = now.Add(d*3/4 + time.Duration(m.rand.Int64N(int64(d/2))))
+	return now.Add(d*3/4 + time.Duration(m.rand.Int64N(int64(d/2))))
 }
 
 // keepaliveDue is when a session that is silent asks whether its peer still lives.
