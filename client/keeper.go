@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -13,6 +14,9 @@ import (
 // daemonPatience is how long Open waits for a daemon that was there and is away: when a relay or a network comes back,
 // client and daemon seldom come back in the same instant.
 const daemonPatience = 30 * time.Second
+
+// daemonRetry is the most time between two handshakes with a daemon that is here and away by turns.
+const daemonRetry = time.Second
 
 // keeper keeps a Client or a Listener linked to the relay and carries its sessions from one link to the next.
 type keeper struct {
@@ -166,8 +170,8 @@ func (k *keeper) renew(l *link, again *backoff) (next *link, pause time.Duration
 func (k *keeper) install(l *link) {
 	l.keeper = k
 	k.mu.Lock()
-	if k.trouble != nil {
-		k.daemon = presence{expect: time.Now().Add(daemonPatience)}
+	if k.link == nil && k.trouble != nil {
+		k.daemon.expect = time.Now().Add(daemonPatience) // it may come back after us
 	}
 	k.link = l
 	k.notify()
@@ -354,8 +358,8 @@ func (k *keeper) waitForDaemon(ctx context.Context) bool {
 	left, here, changed := time.Until(k.daemon.expect), k.daemon.here, k.changed
 	k.mu.Unlock()
 	switch {
-	case here:
-		return true
+	case here: // it is said to be away and to be here: whoever says so is not asked in a busy loop
+		left = rand.N(daemonRetry)
 	case left <= 0:
 		return false
 	}

@@ -1,0 +1,129 @@
+package hostilerelay_test
+
+import (
+	"testing"
+
+	relayv1 "github.com/getviewport/relay/gen/viewport/relay/v1"
+)
+
+// everyType is what one end can send the other within a session that goes well.
+var everyType = []relayv1.FrameType{
+	typeInit, typeResponse, typeData, typeClose, typeAck, typeResume, typeResumed,
+}
+
+// targets are the ends at which a type arrives.
+func targets(typ relayv1.FrameType) []role {
+	switch typ {
+	case typeInit:
+		return []role{atDaemon}
+	case typeResponse:
+		return []role{atClient}
+	}
+	return nil
+}
+
+// repeats are the ways to send a frame that arrives at the attacked end again: what goes on in its place.
+var repeats = map[string]func(a *assault) func(l *link, f *frame) []*frame{
+	"at once": func(a *assault) func(l *link, f *frame) []*frame {
+		return a.inserts(func(f *frame) []*frame { return []*frame{f, f} })
+	},
+	"with all before it": func(a *assault) func(l *link, f *frame) []*frame {
+		var all []*frame
+		return a.inserts(func(f *frame) []*frame {
+			all = append(all, f)
+			if len(all) > 40 {
+				return nil
+			}
+			return all[:len(all):len(all)]
+		})
+	},
+	"as going on from here": func(a *assault) func(l *link, f *frame) []*frame {
+		var last *frame
+		return a.inserts(func(f *frame) []*frame {
+			was := last
+			if last = f; was == nil {
+				was = f
+			}
+			return []*frame{was.with(func(f *frame) { f.Resend = true })}
+		})
+	},
+	"in the session beside it": func(a *assault) func(l *link, f *frame) []*frame {
+		return a.inserts(func(f *frame) []*frame { return []*frame{renamed(f, a.beside)} })
+	},
+	"from a session before": func(a *assault) func(l *link, f *frame) []*frame {
+		before := &assault{world: a.world, x: &attack{}, at: a.at, target: a.converse('o')}
+		before.id = before.target.id()
+		a.m.set(chain(before.asks(atClient), before.asks(atDaemon), a.recording(a.older)))
+		if got := before.talked(bears); got != bears {
+			a.t.Fatalf("the session before: got %v, want %v", got, bears)
+		}
+		n := 0
+		return a.inserts(func(f *frame) []*frame {
+			var was []*frame
+			for _, o := range a.older[a.at] {
+				if o.Type == f.Type {
+					was = append(was, renamed(o, a.id))
+				}
+			}
+			n++
+			return was[n%len(was):][:1]
+		})
+	},
+	"on another link": func(a *assault) func(l *link, f *frame) []*frame {
+		a.another(a.dial)
+		return func(l *link, f *frame) []*frame {
+			for _, other := range a.m.links {
+				if other != l {
+					a.bite()
+					other.inject(down, f)
+				}
+			}
+			return []*frame{f}
+		}
+	},
+}
+
+func TestAFrameThatComesAgainChangesNothing(t *testing.T) {
+	var attacks []attack
+	for _, typ := range everyType {
+		for name, again := range repeats {
+			attacks = append(attacks, attack{name: typ.String() + "/" + name, at: targets(typ), rule: func(a *assault) rule {
+				do := again(a)
+				if typ == typeInit || typ == typeResponse {
+					// They came before: let them come again behind a frame of now.
+					return a.arriving(typeData, from(trigger, 3, func(l *link, f *frame) []*frame {
+						return append([]*frame{f}, do(l, a.begun.last(a.at, a.id, typ))...)
+					}))
+				}
+				return chain(a.asked(typ), a.arriving(typ, do))
+			}})
+		}
+	}
+	under(t, attacks)
+}
+
+func TestAWholeSessionThatComesAgainAfterItsEndOpensNone(t *testing.T) {
+	under(t, []attack{{name: "all", profiles: profiles, talk: func(a *assault) outcome {
+		got := a.talked(bears)
+		a.m.do(func() {
+			for r, fs := range a.older {
+				for _, f := range fs {
+					a.m.latest(r).inject(down, f)
+				}
+				a.m.latest(r).inject(down, a.begun[r]...)
+				a.bites += len(fs)
+			}
+		})
+		// The next session that the daemon accepts is a new one.
+		next, err := a.client.Open(a.ctx)
+		if err != nil {
+			a.t.Fatalf("the session after it: %v", err)
+		}
+		s, err := a.listener.Accept(a.ctx)
+		if err != nil || s.ID() != next.ID() {
+			a.t.Fatalf("the daemon accepted another session than the one that was opened: %v", err)
+		}
+		next.Abort()
+		return got
+	}, rule: func(a *assault) rule { return a.recording(a.older) }}})
+}
