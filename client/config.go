@@ -44,8 +44,8 @@ type Config struct {
 	// SessionLifetime is how long a session may be without a word of its peer, and so without a link, before it ends with
 	// an error; 0: 10 minutes. At most one hour.
 	SessionLifetime time.Duration
-	// SendTimeout ends a Send that made no progress for so long although the peer is reachable: its application does not
-	// read. The error is PeerSlow. 0: such a Send waits.
+	// SendTimeout ends a Send that made no progress for so long (at most twice so long) although the peer is there and
+	// answers: its application does not read. The error is PeerSlow. 0: such a Send waits.
 	SendTimeout time.Duration
 	// RequirePSK refuses Noise IK: set it where the workspace's policy is crypto_pairing. It is this endpoint's own word,
 	// whatever relay and platform say.

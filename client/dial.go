@@ -120,7 +120,7 @@ func (c *Client) open(ctx context.Context) (s *Session, again bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	s = newSession(c.keeper, m, func(s *Session) { c.keeper.daemonIs(true) })
+	s = newSession(c.keeper, m, func(s *Session) { c.keeper.daemonIs(true, false) })
 	if err := c.keeper.add(s); err != nil {
 		return nil, c.keeper.ended() == nil, err
 	}

@@ -327,7 +327,7 @@ func (k *keeper) status(l *link, st envelope.Status, now time.Time) {
 		l.askToLeave(st.RetryAfter)
 		return
 	case reason.PeerAvailable, reason.PeerUnavailable:
-		k.daemonIs(st.Code == reason.PeerAvailable)
+		k.daemonIs(st.Code == reason.PeerAvailable, st.RetryAfter > 0)
 	}
 	k.mu.Lock()
 	all := k.all()
@@ -337,18 +337,20 @@ func (k *keeper) status(l *link, st envelope.Status, now time.Time) {
 	}
 }
 
-// daemonIs notes whether the daemon is there.
-func (k *keeper) daemonIs(here bool) {
+// daemonIs notes whether the daemon is there; if it is not, left says that the relay has seen it leave a moment ago.
+func (k *keeper) daemonIs(here, left bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if here == k.daemon.here {
-		return
-	}
-	k.daemon = presence{here: here}
-	if !here {
+	if !here && (k.daemon.here || left && k.daemon.expect.IsZero()) {
 		k.daemon.expect = time.Now().Add(daemonPatience)
 	}
-	k.notify()
+	if here {
+		k.daemon.expect = time.Time{}
+	}
+	if k.daemon.here != here {
+		k.daemon.here = here
+		k.notify()
+	}
 }
 
 // waitForDaemon waits for a daemon that is away to come back, or for another link, and reports whether to try again: not

@@ -162,6 +162,10 @@ func (s *Session) Send(ctx context.Context, msg []byte) error {
 		case <-changed:
 			continue
 		case <-patience.over(n > 0, reachable):
+			if !s.heardSince(patience.began) {
+				patience.stop()
+				continue // a client that is away is not slow; a daemon is not told that it is
+			}
 			err = &Error{Reason: PeerSlow, By: "peer", Text: fmt.Sprintf("the peer has not read for %v", s.keeper.cfg.SendTimeout)}
 		case <-ctx.Done():
 			err = ctx.Err()
@@ -173,36 +177,15 @@ func (s *Session) Send(ctx context.Context, msg []byte) error {
 	}
 }
 
-// patience is how long a Send goes without progress while the peer is reachable.
-type patience struct {
-	limit time.Duration
-	timer *time.Timer // nil while it does not run
-}
-
-func newPatience(limit time.Duration) *patience { return &patience{limit: limit} }
-
-// over returns what ends the wait; progress begins it anew, and without a way to the peer it does not run.
-func (p *patience) over(progress, reachable bool) <-chan time.Time {
-	if p.limit == 0 {
-		return nil
+// heardSince reports whether the peer has shown that it is there; if not, it is asked to.
+func (s *Session) heardSince(t time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.machine.Heard().After(t) {
+		return true
 	}
-	if progress || !reachable {
-		p.stop()
-	}
-	if !reachable {
-		return nil
-	}
-	if p.timer == nil {
-		p.timer = time.NewTimer(p.limit)
-	}
-	return p.timer.C
-}
-
-func (p *patience) stop() {
-	if p.timer != nil {
-		p.timer.Stop()
-		p.timer = nil
-	}
+	s.apply(s.machine.Ask(time.Now()))
+	return false
 }
 
 // Recv returns the next message, which the caller owns. It returns io.EOF after the peer's clean close and only then;

@@ -116,10 +116,14 @@ func (t *Target) detach(l *Link, why *reason.Error) {
 	case waiting:
 		t.candidate, l.state = nil, ended
 	case attached:
-		if why != nil && why.Code == reason.PairingRevoked && l.peer.Role == Client {
+		revoked := why != nil && why.Code == reason.PairingRevoked
+		if revoked && l.peer.Role == Client {
 			t.revokeSessions(l)
 		}
 		t.leave(l, nil)
+		if revoked && l.peer.Role == Daemon {
+			t.daemonLeft = time.Time{} // it is not expected back
+		}
 	default:
 		l.state = ended
 	}
@@ -147,6 +151,7 @@ func (t *Target) leave(l *Link, why *reason.Error) {
 		t.generationEnd = t.now.Add(t.limits.SessionLifetime)
 		t.at(t.generationEnd)
 	}
+	t.daemonLeft = t.now
 	t.tellClients(duePeerUnavailable)
 }
 

@@ -394,6 +394,12 @@ func TestDrainingIsToldToEveryLinkAndEndsNothing(t *testing.T) {
 	w.play("d> STATUS DRAINING\nc> STATUS DRAINING\nc: DATA 2 a\nd> DATA 2 a")
 }
 
+func TestADaemonThatWaitsForAnothersPlaceIsRefusedWhenTheRelayDrains(t *testing.T) {
+	w := play(t, route.Limits{}, "attach d daemon install=x\nattach e daemon install=y")
+	w.step(route.Event{Kind: route.Drain, Reason: errDraining})
+	w.play("! e refused DRAINING\nd> HEARTBEAT probe, STATUS DRAINING\n+1h\nd> nothing")
+}
+
 func TestStatusesBeyondTheBoundAreLeftOut(t *testing.T) {
 	w := newWorld(t, route.Limits{})
 	w.play("attach d daemon\nattach c client")

@@ -93,7 +93,8 @@ const (
 	Detach
 	// Tick: Deadline has come.
 	Tick
-	// Drain: Link, or every link if it is nil, is told Reason (DRAINING with RetryAfter) by STATUS. Nothing ends.
+	// Drain: Link, or every link if it is nil, is told Reason (DRAINING with RetryAfter) by STATUS. Nothing ends; a link
+	// that waits for its admission is refused with Reason.
 	Drain
 )
 

@@ -1,6 +1,8 @@
 package route
 
 import (
+	"time"
+
 	"github.com/getviewport/relay/internal/envelope"
 	"github.com/getviewport/relay/internal/guard"
 	"github.com/getviewport/relay/internal/reason"
@@ -61,6 +63,13 @@ func (q *statusRing) pop() status {
 	return s
 }
 
+const (
+	// expectDaemon is how long a daemon that left is expected back; meanwhile PEER_UNAVAILABLE has a retry_after, by which
+	// a client tells a handshake that was cut off from one to nobody.
+	expectDaemon = 30 * time.Second
+	expectRetry  = time.Second
+)
+
 // tell queues a STATUS about a session for l.
 func (t *Target) tell(l *Link, code reason.Code, session string, expected uint64) {
 	t.queueStatus(l, status{code: code, session: session, expected: expected})
@@ -114,8 +123,12 @@ func (t *Target) tellClients(d due) {
 	}
 }
 
-// drain tells l, or all links, why they should go.
+// drain tells l, or all links, why they should go. A daemon that waits for another one's place is refused.
 func (t *Target) drain(l *Link, why *reason.Error) {
+	if c := t.candidate; c != nil && (l == nil || l == c) {
+		t.candidate = nil
+		t.reject(c, why)
+	}
 	for _, x := range t.links {
 		if l == nil || l == x {
 			x.draining = why
@@ -163,6 +176,9 @@ func (t *Target) appendDue(b []byte, l *Link, d due) []byte {
 		why = l.draining
 	case duePeerUnavailable:
 		why = &reason.Error{Code: reason.PeerUnavailable}
+		if !t.daemonLeft.IsZero() && t.now.Sub(t.daemonLeft) < expectDaemon {
+			why.RetryAfter = expectRetry
+		}
 	default:
 		why = &reason.Error{Code: reason.PeerAvailable}
 	}

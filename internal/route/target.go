@@ -36,6 +36,8 @@ type Target struct {
 	// set).
 	generation    uint64
 	generationEnd time.Time
+	// daemonLeft is when the last daemon's link ended without a successor; zero: none did, or it was revoked.
+	daemonLeft time.Time
 
 	// sessions by id. Each that is over is in closed, each other one without a client's link in lost; both lists are in
 	// the order of session.due.

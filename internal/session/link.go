@@ -60,6 +60,17 @@ func (m *Machine) Abandon(now time.Time) Effects {
 // Reachable reports whether frames go to the peer as they are sent: there is a link, and the peer has answered on it.
 func (m *Machine) Reachable() bool { return m.state != Ended && !m.offline && !m.waiting }
 
+// Heard is when something last came from the peer's direction; an ACK counts, which nothing proves.
+func (m *Machine) Heard() time.Time { return m.heard }
+
+// Ask has the peer show whether it is there: RESUME goes out, at most once a second, and the answer counts as heard.
+func (m *Machine) Ask(now time.Time) Effects {
+	if m.state == Open && m.Reachable() && now.Sub(m.lastResume) >= resumeInterval {
+		m.resumeDue = true
+	}
+	return m.effects(now)
+}
+
 // confirm is called at a client when its peer has everything and is over, too: the tombstone asks no more, on this link
 // or another.
 func (m *Machine) confirm() { m.confirmed, m.asking, m.resumeAt = true, false, time.Time{} }

@@ -85,7 +85,6 @@ func (m *Machine) receiveResume(h *envelope.Header, mac []byte, now time.Time) {
 	if !m.established() || !m.accept(h, "", mac, now) {
 		return
 	}
-	asked := m.outstanding
 	m.outstanding, m.waiting = false, false
 	if h.Type == relayv1.FrameType_FRAME_TYPE_RESUME {
 		m.resumedDue = true
@@ -97,7 +96,7 @@ func (m *Machine) receiveResume(h *envelope.Header, mac []byte, now time.Time) {
 	}
 	m.takeAcks(h.Ack, h.Consumed, now)
 	if m.state == Closed {
-		if m.client && asked && h.Type == relayv1.FrameType_FRAME_TYPE_RESUMED {
+		if m.client && h.Sequence == m.in.expected { // it holds nothing: it knows that its CLOSE was received
 			m.confirm()
 		}
 		return
