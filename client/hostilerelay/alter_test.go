@@ -93,7 +93,7 @@ func TestAnAlteredFrameInFrontOfTheTrueOneChangesNothing(t *testing.T) {
 	var attacks []attack
 	for _, typ := range changeable {
 		for field, changes := range alterations(typ) {
-			attacks = append(attacks, attack{name: typ.String() + "/" + field, rule: func(a *assault) rule {
+			attacks = append(attacks, attack{name: typ.String() + "/" + field, at: turns(len(attacks)), rule: func(a *assault) rule {
 				return chain(a.asked(typ), a.arriving(typ, a.inserts(func(f *frame) (fs []*frame) {
 					for _, change := range changes {
 						fs = append(fs, f.with(change))
@@ -130,7 +130,7 @@ func TestAnAlteredFrameInThePlaceOfTheTrueOneCostsAResend(t *testing.T) {
 		}
 		for field, changes := range alterations(typ) {
 			// One of each field: the others stand in front of the true one.
-			attacks = append(attacks, attack{name: typ.String() + "/" + field, rule: func(a *assault) rule {
+			attacks = append(attacks, attack{name: typ.String() + "/" + field, at: turns(len(attacks)), rule: func(a *assault) rule {
 				return chain(a.asked(typ), a.arriving(typ, place(a.changes(changes[0]))))
 			}})
 		}
@@ -138,7 +138,7 @@ func TestAnAlteredFrameInThePlaceOfTheTrueOneCostsAResend(t *testing.T) {
 			continue
 		}
 		for i, name := range []string{"empty", "1", "15", "16", "17", "half", "one less", "one more"} {
-			attacks = append(attacks, attack{name: fmt.Sprintf("%v/length/%s", typ, name), rule: func(a *assault) rule {
+			attacks = append(attacks, attack{name: fmt.Sprintf("%v/length/%s", typ, name), at: turns(i), rule: func(a *assault) rule {
 				return a.arriving(typ, place(func(_ *link, f *frame) []*frame {
 					a.bite()
 					return []*frame{resized(f, lengths(len(f.ciphertext))[i])}

@@ -160,13 +160,15 @@ func TestARelayThatAnswersResumeItselfIsNotBelieved(t *testing.T) {
 }
 
 func TestAResetWithoutAProofOfThePeerIsIgnored(t *testing.T) {
-	var attacks []attack
-	for _, code := range append(reason.All(), "", "NO_SUCH_CODE") {
-		attacks = append(attacks, attack{name: "no proof/" + string(code), rule: func(a *assault) rule {
-			return a.arriving(typeData, once(a.inserts(func(f *frame) []*frame {
-				return []*frame{f.reset(code, nil), f.reset(code, nil).with(func(f *frame) { f.ResumeAttempt = 1 << 50 })}
-			})))
-		}})
+	attacks := []attack{{name: "no proof", rule: func(a *assault) rule {
+		return a.arriving(typeData, once(a.inserts(func(f *frame) (fs []*frame) {
+			for _, code := range everyCode() {
+				fs = append(fs, f.reset(code, nil), f.reset(code, nil).with(func(f *frame) { f.ResumeAttempt = 1 << 50 }))
+			}
+			return fs
+		})))
+	}}}
+	for _, code := range everyCode() {
 		if !believable(code) {
 			continue
 		}
@@ -248,22 +250,23 @@ func (a *assault) closed() outcome {
 }
 
 func TestTheReasonOfAnEndCanNotBeExchanged(t *testing.T) {
-	cancelled := end{"CANCELLED", "peer"}
-	var attacks []attack
-	for _, code := range append(reason.All(), "", "NO_SUCH_CODE") {
-		if code == reason.Cancelled {
-			continue
-		}
-		recode := func(f *frame) *frame {
-			return f.with(func(f *frame) { f.Status = envelope.Status{Code: code}.Append(nil) })
-		}
-		want := outcome{cancelled, end{"CANCELLED", "local"}}
-		attacks = append(attacks, attack{name: string(code) + "/before it", want: want,
-			talk: func(a *assault) outcome { return a.aborted(want) },
-			rule: func(a *assault) rule {
-				return a.arriving(typeReset, a.inserts(func(f *frame) []*frame { return []*frame{recode(f)} }))
-			}})
-		if !believable(code) {
+	recoded := func(f *frame, code reason.Code) *frame {
+		return f.with(func(f *frame) { f.Status = envelope.Status{Code: code}.Append(nil) })
+	}
+	want := outcome{end{"CANCELLED", "peer"}, end{"CANCELLED", "local"}}
+	attacks := []attack{{name: "before it", want: want, talk: func(a *assault) outcome { return a.aborted(want) },
+		rule: func(a *assault) rule {
+			return a.arriving(typeReset, a.inserts(func(f *frame) (fs []*frame) {
+				for _, code := range everyCode() {
+					if code != reason.Cancelled {
+						fs = append(fs, recoded(f, code))
+					}
+				}
+				return fs
+			}))
+		}}}
+	for _, code := range everyCode() {
+		if !believable(code) || code == reason.Cancelled {
 			continue
 		}
 		without := outcome{unaware, end{"CANCELLED", "local"}}
@@ -277,7 +280,7 @@ func TestTheReasonOfAnEndCanNotBeExchanged(t *testing.T) {
 						return []*frame{f}
 					}
 					a.bite()
-					return []*frame{recode(f)}
+					return []*frame{recoded(f, code)}
 				})
 			}})
 	}

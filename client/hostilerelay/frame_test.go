@@ -61,12 +61,8 @@ func (f *frame) with(change func(f *frame)) *frame {
 	return c
 }
 
-// linkStatus is a STATUS about a link.
-func linkStatus(s envelope.Status) *frame {
-	return &frame{Header: envelope.Header{
-		Type: typeStatus, Workspace: []byte(workspace), Target: []byte(target), Status: s.Append(nil),
-	}}
-}
+// linkStatus is a STATUS about the link that f is on.
+func (f *frame) linkStatus(s envelope.Status) *frame { return f.status(s).aboutLink() }
 
 // bytes is f as an element of a batch.
 func (f *frame) bytes() []byte {

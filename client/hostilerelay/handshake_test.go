@@ -9,6 +9,7 @@ import (
 	relayv1 "github.com/getviewport/relay/gen/viewport/relay/v1"
 	"github.com/getviewport/relay/internal/envelope"
 	"github.com/getviewport/relay/internal/reason"
+	"github.com/getviewport/relay/relaytest"
 )
 
 // shake is an attack on a handshake: on the first one that begins, and not on those that the client begins anew.
@@ -30,14 +31,14 @@ func underShaking(t *testing.T, shakes []shake) {
 			with = profiles
 		}
 		for _, p := range with {
-			jobs = append(jobs, job{fmt.Sprintf("%s/%s", x.name, p), func(t *testing.T) { x.run(t, p) }})
+			jobs = append(jobs, job{fmt.Sprintf("%s/%s", x.name, p), func(t *testing.T, relay *relaytest.Relay) { x.run(t, relay, p) }})
 		}
 	}
 	together(t, jobs)
 }
 
-func (x *shake) run(t *testing.T, profile identity.Profile) {
-	w := newWorld(t, profile, settings{})
+func (x *shake) run(t *testing.T, relay *relaytest.Relay, profile identity.Profile) {
+	w := newWorld(t, relay, profile, settings{})
 	a := &assault{world: w, x: &attack{}, older: record{}, begun: record{}}
 	beside := w.converse('b')
 	a.beside = beside.id()
@@ -152,20 +153,19 @@ func TestAForgedHandshakeFrameInFrontOfTheTrueOneChangesNothing(t *testing.T) {
 		}
 	}
 	lengthened := func(_ *assault, f *frame) (fs []*frame) {
-		for _, n := range append(lengths(len(f.ciphertext)), 31, 32, 47, 48, 95, 96) {
+		for _, n := range []int{0, 1, 31, 32, 47, 48, len(f.ciphertext) - 1, len(f.ciphertext) + 1, 65535, 65536} {
 			fs = append(fs, resized(f, n))
 		}
 		return fs
 	}
 	turned := func(_ *assault, f *frame) (fs []*frame) {
-		// Every bit of an ephemeral key, a static key and a tag would be too many.
-		for i := 0; i < len(f.ciphertext); i += 7 {
+		for i := 0; i < len(f.ciphertext); i += 11 {
 			fs = append(fs, f.with(func(f *frame) { f.ciphertext[i] ^= 1 << (i % 8) }))
 		}
 		return append(fs, f.with(func(f *frame) { clear(f.ciphertext[:32]) }))
 	}
 	shakes := []shake{
-		{name: "RESPONSE/junk", rule: onResponse(before(junk(200)))},
+		{name: "RESPONSE/junk", rule: onResponse(before(junk(20)))},
 		{name: "RESPONSE/lengths", rule: onResponse(before(lengthened))},
 		{name: "RESPONSE/bits", rule: onResponse(before(turned))},
 		{name: "RESPONSE/of a session before", rule: onResponse(before(func(a *assault, f *frame) []*frame {
@@ -179,13 +179,15 @@ func TestAForgedHandshakeFrameInFrontOfTheTrueOneChangesNothing(t *testing.T) {
 		}))},
 		{name: "INIT/of its own to the client", rule: func(a *assault) rule {
 			a.at = atClient
-			return func(l *link, w way, f *frame) []*frame {
+			var own *frame
+			return chain(func(_ *link, w way, f *frame) []*frame {
 				if w == up && a.mine(f) && f.Type == typeInit {
-					a.bite()
-					l.inject(down, f, f.with(func(f *frame) { f.Type = typeResponse }))
+					own = f
 				}
 				return []*frame{f}
-			}
+			}, a.arriving(typeResponse, a.inserts(func(*frame) []*frame {
+				return []*frame{own, own.with(func(f *frame) { f.Type = typeResponse })}
+			})))
 		}},
 	}
 	for name, what := range map[string]func(f *frame) *frame{
@@ -282,13 +284,14 @@ func TestAHandshakeThatIsLostOnItsWayIsBegunAnew(t *testing.T) {
 
 func TestAHandshakeThatIsRefusedFailsWithTheReason(t *testing.T) {
 	var shakes []shake
+	var ignored []reason.Code
 	for _, code := range everyCode() {
-		reset := shake{name: "RESET/" + string(code), rule: onResponse(before(func(_ *assault, f *frame) []*frame {
-			return []*frame{f.reset(code, nil)}
-		}))}
 		switch code {
 		case reason.NotAuthorised, reason.ProfileTooWeak, reason.PairingUnknown, reason.Capacity:
-			reset.want = end{client.Reason(code), "peer"}
+			shakes = append(shakes, shake{name: "RESET/" + string(code), want: end{client.Reason(code), "peer"},
+				rule: onResponse(before(func(_ *assault, f *frame) []*frame { return []*frame{f.reset(code, nil)} }))})
+		default:
+			ignored = append(ignored, code)
 		}
 		told := shake{name: "STATUS/" + string(code), rule: onResponse(before(func(_ *assault, f *frame) []*frame {
 			return []*frame{f.status(envelope.Status{Code: code})}
@@ -300,11 +303,17 @@ func TestAHandshakeThatIsRefusedFailsWithTheReason(t *testing.T) {
 				told.want = end{client.Reason(code), "relay"}
 			}
 		}
-		shakes = append(shakes, reset, told)
+		shakes = append(shakes, told)
 	}
 	for i := range shakes {
-		shakes[i].profiles = profiles[i/2%2:][:1]
+		shakes[i].profiles = profiles[i%2:][:1]
 	}
+	shakes = append(shakes, shake{name: "RESET/any other", rule: onResponse(before(func(_ *assault, f *frame) (fs []*frame) {
+		for _, code := range ignored {
+			fs = append(fs, f.reset(code, nil), f.reset(code, randomBytes(32)))
+		}
+		return fs
+	}))})
 	underShaking(t, shakes)
 }
 

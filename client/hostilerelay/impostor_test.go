@@ -14,6 +14,7 @@ import (
 	"github.com/getviewport/relay/internal/reason"
 	"github.com/getviewport/relay/internal/secure"
 	"github.com/getviewport/relay/internal/session"
+	"github.com/getviewport/relay/relaytest"
 )
 
 // This file is a relay that plays an end itself, with keys of its own or with some that it has stolen.
@@ -41,8 +42,10 @@ func keysOf(t testing.TB, id identity.Identity) secure.KeyPair {
 	return keys
 }
 
-// ofWorld is what a session of these ends is for.
-var ofWorld = session.Config{Workspace: workspace, Target: target}
+// sessions are what sessions of these ends are for.
+func (w *world) sessions() session.Config {
+	return session.Config{Workspace: workspace, Target: w.ends.Target}
+}
 
 // transmits is what a machine has to send.
 func transmits(t testing.TB, m *session.Machine) []*frame {
@@ -58,32 +61,32 @@ func transmits(t testing.TB, m *session.Machine) []*frame {
 }
 
 // impostor is a client that the relay plays.
-func impostor(t testing.TB, profile relayv1.Profile, own secure.KeyPair, daemon [32]byte, psk []byte) *session.Machine {
-	t.Helper()
-	m, err := session.NewClient(ofWorld, session.ClientHandshake{
+func (w *world) impostor(profile relayv1.Profile, own secure.KeyPair, daemon [32]byte, psk []byte) *session.Machine {
+	w.t.Helper()
+	m, err := session.NewClient(w.sessions(), session.ClientHandshake{
 		Profile: profile, Static: own, PeerStatic: daemon, PSK: psk,
 	}, rand.Reader, time.Now())
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
 	return m
 }
 
 // answered is a RESPONSE to an INIT, made by who has these keys; nil if they can't read it.
-func answered(t testing.TB, f *frame, profile relayv1.Profile, own secure.KeyPair, psk []byte) *frame {
-	t.Helper()
+func (w *world) answered(f *frame, profile relayv1.Profile, own secure.KeyPair, psk []byte) *frame {
+	w.t.Helper()
 	h := f.Header
 	h.Profile = profile
-	in, err := session.ReadInit(ofWorld, own, &h, f.ciphertext, rand.Reader)
+	in, err := session.ReadInit(w.sessions(), own, &h, f.ciphertext, rand.Reader)
 	if err != nil {
 		return nil
 	}
 	m, err := in.Accept(psk, rand.Reader, time.Now())
 	if err != nil {
-		t.Error(err)
+		w.t.Error(err)
 		return nil
 	}
-	return transmits(t, m)[0]
+	return transmits(w.t, m)[0]
 }
 
 func TestARelayThatPlaysTheDaemonFailsTheHandshake(t *testing.T) {
@@ -97,8 +100,8 @@ func TestARelayThatPlaysTheDaemonFailsTheHandshake(t *testing.T) {
 				psk = nil
 			}
 			return a.swallows(func(f *frame) *frame {
-				own := transmits(a.t, impostor(a.t, profile, newKeys(a.t), keys.Public, psk))[0]
-				return renamed(answered(a.t, own, profile, keys, psk), string(f.Session))
+				own := transmits(a.t, a.impostor(profile, newKeys(a.t), keys.Public, psk))[0]
+				return renamed(a.answered(own, profile, keys, psk), string(f.Session))
 			})
 		}
 	}
@@ -110,10 +113,10 @@ func TestARelayThatPlaysTheDaemonFailsTheHandshake(t *testing.T) {
 				a.at = atClient
 				keys := keysOf(a.t, a.ends.Daemon)
 				return a.swallows(func(f *frame) *frame {
-					if answered(a.t, f, ik, keys, nil) != nil {
+					if a.answered(f, ik, keys, nil) != nil {
 						a.t.Error("INIT of profile IKpsk2 was read as one of IK")
 					}
-					answer := answered(a.t, f, ikpsk2, keys, randomBytes(32))
+					answer := a.answered(f, ikpsk2, keys, randomBytes(32))
 					if answer == nil {
 						a.t.Error("the daemon's key does not read INIT")
 						return proved(f, typeResumed)
@@ -127,8 +130,8 @@ func TestARelayThatPlaysTheDaemonFailsTheHandshake(t *testing.T) {
 				a.at = atClient
 				keys := keysOf(a.t, a.ends.Daemon)
 				return a.swallows(func(f *frame) *frame {
-					own := transmits(a.t, impostor(a.t, ik, newKeys(a.t), keys.Public, nil))[0]
-					return renamed(answered(a.t, own, ik, keys, nil), string(f.Session))
+					own := transmits(a.t, a.impostor(ik, newKeys(a.t), keys.Public, nil))[0]
+					return renamed(a.answered(own, ik, keys, nil), string(f.Session))
 				})
 			}},
 	})
@@ -165,13 +168,13 @@ func TestARelayThatPlaysAClientGetsNoSession(t *testing.T) {
 		{"the client's stolen key as IK", identity.NoiseIKpsk2, ik, stolen, reason.ProfileTooWeak},
 		{"the client's stolen key without the PSK", identity.NoiseIKpsk2, ikpsk2, stolen, ""},
 	} {
-		jobs = append(jobs, job{x.name, func(t *testing.T) {
-			w := newWorld(t, x.pinned, settings{})
+		jobs = append(jobs, job{x.name, func(t *testing.T, relay *relaytest.Relay) {
+			w := newWorld(t, relay, x.pinned, settings{})
 			psk := randomBytes(32)
 			if x.profile == ik {
 				psk = nil
 			}
-			m := impostor(t, x.profile, x.keys(w), w.ends.Daemon.Public, psk)
+			m := w.impostor(x.profile, x.keys(w), w.ends.Daemon.Public, psk)
 			answers := make(chan *frame, 16)
 			w.m.set(func(l *link, way way, f *frame) []*frame {
 				if way == up && string(f.Session) == m.ID() {
@@ -248,8 +251,8 @@ func TestADowngradeThatTheRelayKeepsUpOpensNoSession(t *testing.T) {
 			if shown == relayv1.Profile(p) {
 				continue
 			}
-			jobs = append(jobs, job{fmt.Sprintf("%s as %d", p, shown), func(t *testing.T) {
-				w := newWorld(t, p, settings{})
+			jobs = append(jobs, job{fmt.Sprintf("%s as %d", p, shown), func(t *testing.T, relay *relaytest.Relay) {
+				w := newWorld(t, relay, p, settings{})
 				inits, responses := 0, 0
 				w.m.set(func(l *link, way way, f *frame) []*frame {
 					switch {

@@ -117,7 +117,7 @@ func TestANewLinkIsNoNewSession(t *testing.T) {
 					return nil
 				}
 				return []*frame{
-					linkStatus(envelope.Status{Code: reason.PeerUnavailable}), linkStatus(envelope.Status{Code: reason.PeerAvailable}),
+					f.linkStatus(envelope.Status{Code: reason.PeerUnavailable}), f.linkStatus(envelope.Status{Code: reason.PeerAvailable}),
 				}
 			}))
 		}},
@@ -213,7 +213,7 @@ func (a *assault) leaves() rule {
 			return []*frame{f}
 		}
 		if n++; n == trigger {
-			l.inject(down, linkStatus(envelope.Status{Code: reason.Draining}))
+			l.inject(down, f.linkStatus(envelope.Status{Code: reason.Draining}))
 		}
 		if n >= trigger {
 			return nil

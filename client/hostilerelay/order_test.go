@@ -138,7 +138,9 @@ func TestFramesThatAreLostAreSentAgain(t *testing.T) {
 				if w != down || !a.mine(f) || len(asked) == 2 {
 					return []*frame{f}
 				}
-				asked[l.role] = asked[l.role] || f.Type == typeResume
+				if f.Type == typeResume {
+					asked[l.role] = true
+				}
 				if n++; n < 2*trigger {
 					return []*frame{f}
 				}

@@ -8,6 +8,7 @@ import (
 	"github.com/getviewport/relay/client/identity"
 	"github.com/getviewport/relay/internal/envelope"
 	"github.com/getviewport/relay/internal/reason"
+	"github.com/getviewport/relay/relaytest"
 )
 
 const (
@@ -26,8 +27,8 @@ func TestOpenPausesBetweenHandshakesWhateverTheRelayAnswers(t *testing.T) {
 		"come back at once":       {Code: reason.RateLimited},
 		"it took too long":        {Code: reason.HandshakeTimeout},
 	} {
-		jobs = append(jobs, job{name, func(t *testing.T) {
-			w := newWorld(t, identity.NoiseIK, settings{})
+		jobs = append(jobs, job{name, func(t *testing.T, relay *relaytest.Relay) {
+			w := newWorld(t, relay, identity.NoiseIK, settings{})
 			// The client has seen its daemon: only then is it patient.
 			first := w.converse('a')
 			if err := first.exchange(w.ctx, 1); err != nil {
@@ -63,13 +64,13 @@ func TestOpenPausesBetweenHandshakesWhateverTheRelayAnswers(t *testing.T) {
 // Each link costs a connection and a question to the platform.
 func TestAnEndPausesBetweenLinksWhateverTheRelaySays(t *testing.T) {
 	var jobs []job
-	for name, says := range map[string]func(l *link){
-		"leave at once": func(l *link) { l.inject(down, linkStatus(envelope.Status{Code: reason.Draining})) },
-		"an end":        func(l *link) { l.cut(nil) },
+	for name, says := range map[string]func(w *world, l *link){
+		"leave at once": func(w *world, l *link) { l.inject(down, w.linkStatus(envelope.Status{Code: reason.Draining})) },
+		"an end":        func(_ *world, l *link) { l.cut(nil) },
 	} {
 		for _, r := range []role{atClient, atDaemon} {
-			jobs = append(jobs, job{name + "/" + string(r), func(t *testing.T) {
-				w := newWorld(t, identity.NoiseIK, settings{})
+			jobs = append(jobs, job{name + "/" + string(r), func(t *testing.T, relay *relaytest.Relay) {
+				w := newWorld(t, relay, identity.NoiseIK, settings{})
 				c := w.converse('a')
 				n := 0
 				over := make(chan struct{})
@@ -81,7 +82,7 @@ func TestAnEndPausesBetweenLinksWhateverTheRelaySays(t *testing.T) {
 						if n++; n == tries {
 							close(over)
 						}
-						says(l)
+						says(w, l)
 					}
 					w.m.latest(r).cut(nil)
 				})

@@ -12,6 +12,7 @@ import (
 	"github.com/getviewport/relay/client/identity"
 	relayv1 "github.com/getviewport/relay/gen/viewport/relay/v1"
 	"github.com/getviewport/relay/internal/reason"
+	"github.com/getviewport/relay/relaytest"
 )
 
 const (
@@ -63,6 +64,12 @@ type outcome struct{ at, peer end }
 
 func (o outcome) String() string { return fmt.Sprintf("%v, and at its peer %v", o.at, o.peer) }
 
+// eachEnd are both.
+var eachEnd = []role{atClient, atDaemon}
+
+// turns is one end after the other, for tables whose rows are many and alike.
+func turns(i int) []role { return eachEnd[i%2:][:1] }
+
 // bears is the outcome of an attack that a session bears.
 var bears = outcome{clean, clean}
 
@@ -72,7 +79,7 @@ func told(reason client.Reason) outcome { return outcome{end{reason, "local"}, e
 // attack is what the man in the middle does to one session.
 type attack struct {
 	name string
-	// at are the ends that it can be done to; nil: either.
+	// at are the ends that it is done to; nil: each.
 	at []role
 	// profiles are the ones that it is done with at each end; nil: with one at the client and with the other at the daemon.
 	profiles []identity.Profile
@@ -151,7 +158,7 @@ func under(t *testing.T, attacks []attack) {
 		x := &attacks[i]
 		at := x.at
 		if at == nil {
-			at = []role{atClient, atDaemon}
+			at = eachEnd
 		}
 		for j, r := range at {
 			with := x.profiles
@@ -159,7 +166,7 @@ func under(t *testing.T, attacks []attack) {
 				with = profiles[(i+j)%2:][:1]
 			}
 			for _, p := range with {
-				jobs = append(jobs, job{fmt.Sprintf("%s/%s/%s", x.name, r, p), func(t *testing.T) { x.run(t, r, p) }})
+				jobs = append(jobs, job{fmt.Sprintf("%s/%s/%s", x.name, r, p), func(t *testing.T, relay *relaytest.Relay) { x.run(t, relay, r, p) }})
 			}
 		}
 	}
@@ -169,28 +176,29 @@ func under(t *testing.T, attacks []attack) {
 // job is a test of its own within another.
 type job struct {
 	name string
-	run  func(t *testing.T)
+	run  func(t *testing.T, relay *relaytest.Relay)
 }
 
-// together runs jobs, atOnce at a time: more than testing does by itself, for they mostly wait.
+// together runs jobs with one relay, atOnce at a time: more than testing does by itself, for they mostly wait.
 func together(t *testing.T, jobs []job) {
 	t.Helper()
 	t.Parallel()
+	relay := relaytest.Start(t)
 	slots := make(chan struct{}, atOnce)
 	var running sync.WaitGroup
 	for _, j := range jobs {
 		slots <- struct{}{}
 		running.Go(func() {
 			defer func() { <-slots }()
-			t.Run(j.name, j.run)
+			t.Run(j.name, func(t *testing.T) { j.run(t, relay) })
 		})
 	}
 	running.Wait()
 }
 
 // run is one attack with its witness.
-func (x *attack) run(t *testing.T, at role, profile identity.Profile) {
-	w := newWorld(t, profile, x.settings)
+func (x *attack) run(t *testing.T, relay *relaytest.Relay, at role, profile identity.Profile) {
+	w := newWorld(t, relay, profile, x.settings)
 	a := &assault{world: w, x: x, at: at, older: record{}, begun: record{}}
 	beside := w.converse('b')
 	a.beside = beside.id()

@@ -21,8 +21,8 @@ func everyCode() []reason.Code { return append(reason.All(), "", "NO_SUCH_CODE")
 // A relay may end any session, but in its own name, and never cleanly.
 func TestASessionThatTheRelayEndsEndsInItsName(t *testing.T) {
 	var attacks []attack
-	for _, code := range everyCode() {
-		x := attack{name: "code " + string(code), rule: func(a *assault) rule {
+	for i, code := range everyCode() {
+		x := attack{name: "code " + string(code), at: turns(i), rule: func(a *assault) rule {
 			return a.arriving(typeData, once(a.inserts(func(f *frame) []*frame {
 				return []*frame{f.status(envelope.Status{Code: code, Message: "so \x1b[2Jsays the relay"})}
 			})))
@@ -37,15 +37,27 @@ func TestASessionThatTheRelayEndsEndsInItsName(t *testing.T) {
 
 // A reason to end the stream is followed by its end; until then the relay has only talked.
 func TestAStatusAboutTheLinkEndsNoSession(t *testing.T) {
-	var attacks []attack
-	for _, code := range everyCode() {
-		attacks = append(attacks, attack{name: "code " + string(code), rule: func(a *assault) rule {
-			return a.arriving(typeData, once(a.inserts(func(f *frame) []*frame {
-				return []*frame{f.status(envelope.Status{Code: code, RetryAfter: time.Millisecond}).aboutLink()}
+	tells := func(codes ...reason.Code) func(a *assault) rule {
+		return func(a *assault) rule {
+			return a.arriving(typeData, once(a.inserts(func(f *frame) (fs []*frame) {
+				for _, code := range codes {
+					fs = append(fs, f.linkStatus(envelope.Status{Code: code, RetryAfter: time.Millisecond}))
+				}
+				return fs
 			})))
-		}})
+		}
 	}
-	under(t, attacks)
+	attacks := []attack{
+		{name: "an absent daemon", rule: tells(reason.PeerUnavailable)}, {name: "a new daemon", rule: tells(reason.PeerAvailable)},
+		{name: "drain", rule: tells(reason.Draining)},
+	}
+	var rest []reason.Code
+	for _, code := range everyCode() {
+		if code != reason.PeerUnavailable && code != reason.PeerAvailable && code != reason.Draining {
+			rest = append(rest, code)
+		}
+	}
+	under(t, append(attacks, attack{name: "any other", rule: tells(rest...)}))
 }
 
 func TestFloodsOfStatusOnlyCostTime(t *testing.T) {

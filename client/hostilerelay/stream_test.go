@@ -14,6 +14,7 @@ import (
 	"github.com/getviewport/relay/internal/envelope"
 	"github.com/getviewport/relay/internal/reason"
 	"github.com/getviewport/relay/internal/rpcerr"
+	"github.com/getviewport/relay/relaytest"
 )
 
 // cuts ends the attacked end's stream with err behind the n-th frame of a message that has more to come: some of the
@@ -41,20 +42,20 @@ func TestAStreamThatEndsInTheMiddleOfAMessageCutsNothingOff(t *testing.T) {
 			return a.cuts(4, func() error { return nil })
 		}},
 	}
-	for _, c := range []codes.Code{
+	for i, c := range []codes.Code{
 		codes.Canceled, codes.Unknown, codes.DeadlineExceeded, codes.NotFound, codes.OutOfRange, codes.Unavailable,
 		codes.DataLoss, codes.Unauthenticated, 77,
 	} {
-		attacks = append(attacks, attack{name: c.String(), rule: func(a *assault) rule {
+		attacks = append(attacks, attack{name: c.String(), at: turns(i), rule: func(a *assault) rule {
 			return a.cuts(1, func() error { return status.Error(c, "so says the relay") })
 		}})
 	}
-	for _, code := range reason.All() {
+	for i, code := range reason.All() {
 		info, _ := reason.Lookup(code)
 		if info.Scope != reason.ScopeStream && info.Scope != reason.ScopeEither {
 			continue
 		}
-		x := attack{name: "reason " + string(code), rule: func(a *assault) rule {
+		x := attack{name: "reason " + string(code), at: turns(i), rule: func(a *assault) rule {
 			return a.cuts(1, func() error { return rpcerr.Status(reason.New(code, "so says the relay")) })
 		}}
 		switch {
@@ -94,7 +95,7 @@ func TestWhatIsNoEnvelopeCostsTheLinkAndNoSession(t *testing.T) {
 			return f.with(func(f *frame) { f.ciphertext = make([]byte, 5<<20) }).bytes()
 		},
 	} {
-		attacks = append(attacks, attack{name: name, rule: func(a *assault) rule {
+		attacks = append(attacks, attack{name: name, at: turns(len(attacks)), rule: func(a *assault) rule {
 			return a.arriving(typeData, from(trigger, 2, a.inserts(func(f *frame) []*frame {
 				return []*frame{{raw: raw(f)}}
 			})))
@@ -135,8 +136,8 @@ func TestSessionsObeyTheSmallestLimitsThatTheRelaySays(t *testing.T) {
 		"the same, to the other end": {atDaemon: {window: "131072"}, atClient: {message: "16000"}},
 	} {
 		for _, p := range profiles {
-			jobs = append(jobs, job{fmt.Sprintf("%s/%s", name, p), func(t *testing.T) {
-				w := newWorld(t, p, settings{prepare: limitsOf(says)})
+			jobs = append(jobs, job{fmt.Sprintf("%s/%s", name, p), func(t *testing.T, relay *relaytest.Relay) {
+				w := newWorld(t, relay, p, settings{prepare: limitsOf(says)})
 				up, down := w.open(w.client)
 				if up.MaxMessage() != down.MaxMessage() {
 					t.Errorf("the client sends messages of %d bytes, the daemon of %d", up.MaxMessage(), down.MaxMessage())
@@ -144,9 +145,9 @@ func TestSessionsObeyTheSmallestLimitsThatTheRelaySays(t *testing.T) {
 				if says[atClient][message] == "16000" && up.MaxMessage() != 16000 {
 					t.Errorf("got messages of %d bytes, want 16000", up.MaxMessage())
 				}
-				// More than any window both ways, in messages of the longest kind.
-				n := min(up.MaxMessage(), 600_000)
-				for i := range 1 + 1_200_000/n {
+				// Some windows of the smallest kind both ways, in messages of the longest kind.
+				n := min(up.MaxMessage(), 200_000)
+				for i := range 1 + 400_000/n {
 					for _, way := range [][2]*client.Session{{up, down}, {down, up}} {
 						msg := randomBytes(n)
 						msg[0] = byte(i)
@@ -177,8 +178,8 @@ func TestARelayThatSaysWhatNoRelayMaySayIsRefused(t *testing.T) {
 		"viewport-heartbeat":      {"", "-1", "3600001", "1 1"},
 	} {
 		for _, v := range values {
-			jobs = append(jobs, job{fmt.Sprintf("%s/%q", header, v), func(t *testing.T) {
-				w := newWorld(t, identity.NoiseIK, settings{})
+			jobs = append(jobs, job{fmt.Sprintf("%s/%q", header, v), func(t *testing.T, relay *relaytest.Relay) {
+				w := newWorld(t, relay, identity.NoiseIK, settings{})
 				says := map[string]string{header: v}
 				w.m.do(func() { limitsOf(map[role]map[string]string{atClient: says, atDaemon: says})(w.m) })
 				_, err := client.Dial(w.ctx, w.dial)

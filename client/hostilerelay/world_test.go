@@ -3,11 +3,13 @@ package hostilerelay_test
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/getviewport/relay/client"
 	"github.com/getviewport/relay/client/identity"
+	"github.com/getviewport/relay/internal/envelope"
 	"github.com/getviewport/relay/relaytest"
 )
 
@@ -21,7 +23,6 @@ const (
 	longerLife = 12 * time.Second
 
 	workspace = "acme"
-	target    = "laptop"
 )
 
 // profiles are both.
@@ -29,9 +30,8 @@ var profiles = []identity.Profile{identity.NoiseIK, identity.NoiseIKpsk2}
 
 // settings change what a world is like. The zero value is the ordinary one.
 type settings struct {
-	lifetime  time.Duration // of sessions, at both ends
-	window    int           // at both ends
-	heartbeat time.Duration // 0: 20 s
+	lifetime time.Duration // of sessions, at both ends
+	window   int           // at both ends
 	// sendTimeout is how long a Send waits at either end; 0: for ever.
 	sendTimeout time.Duration
 	// prepare is called before anything connects.
@@ -52,17 +52,13 @@ type world struct {
 	stranger client.DialConfig // the second one's
 }
 
-// newWorld starts all but the second client. It ends with the test.
-func newWorld(t testing.TB, profile identity.Profile, s settings) *world {
+// newWorld starts all but the second client, at a target of its own. It ends with the test.
+func newWorld(t testing.TB, relay *relaytest.Relay, profile identity.Profile, s settings) *world {
 	t.Helper()
 	ctx, stop := context.WithTimeout(context.Background(), limit)
 	t.Cleanup(stop)
-	heartbeat := s.heartbeat
-	if heartbeat == 0 {
-		heartbeat = 20 * time.Second
-	}
-	relay := relaytest.Start(t, relaytest.WithHeartbeat(heartbeat))
-	w := &world{t: t, ctx: ctx, profile: profile, ends: relaytest.Pair(t, workspace, target), m: newMiddle(t, relay.Addr)}
+	ends := relaytest.Pair(t, workspace, fmt.Sprintf("%x", randomBytes(8)))
+	w := &world{t: t, ctx: ctx, profile: profile, ends: ends, m: newMiddle(t, relay.Addr)}
 	if s.prepare != nil {
 		s.prepare(w.m)
 	}
@@ -148,6 +144,13 @@ func (w *world) accept(id string) *client.Session {
 			return s
 		}
 	}
+}
+
+// linkStatus is a STATUS about a link.
+func (w *world) linkStatus(s envelope.Status) *frame {
+	return &frame{Header: envelope.Header{
+		Type: typeStatus, Workspace: []byte(w.ends.Workspace), Target: []byte(w.ends.Target), Status: s.Append(nil),
+	}}
 }
 
 // randomBytes are n bytes that nobody has a key for.
