@@ -4,7 +4,7 @@ TOOL = go tool -modfile=tools/go.mod
 PROTO = proto/viewport/relay/v1
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
-.PHONY: build demo run test lint generate baseline bench fuzz clean
+.PHONY: build demo run chaos storm test lint generate baseline bench fuzz clean
 
 build: ## bin/: the relay, the endpoint CLI, and relay plus platform for development
 	@mkdir -p bin
@@ -15,6 +15,12 @@ demo: build ## a real encrypted session through a real relay, checked, in under 
 
 run: build ## relay, development platform and one daemon, until Ctrl-C
 	@bin/viewport-dev
+
+chaos: build ## real processes, cut and killed at random for CHAOS_TIME (default 30s); SEED repeats the faults
+	@bin/viewport-dev chaos --time $(or $(CHAOS_TIME),30s) $(if $(SEED),--seed $(SEED))
+
+storm: build ## STORM clients (default 2000) are cut at once, and come back
+	@bin/viewport-dev storm --clients $(or $(STORM),2000) $(if $(SEED),--seed $(SEED))
 
 test: ## all tests, with the race detector
 	go test -race $(TESTFLAGS) ./...

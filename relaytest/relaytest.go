@@ -87,6 +87,21 @@ func WithValidateOnly() Option { return func(o *options) { o.validate, o.jwks = 
 // WithJWKSOnly makes the relay check tokens with the published keys alone, so that it never hears of a revocation.
 func WithJWKSOnly() Option { return func(o *options) { o.validate, o.jwks = false, true } }
 
+// WithRecheck sets how often the platform is asked about the token of a live link, so that one that is revoked ends it.
+// Without this option nobody is asked.
+func WithRecheck(interval time.Duration) Option {
+	return func(o *options) { o.config.RecheckInterval = interval }
+}
+
+// WithTokenGrace sets how long a link may outlive its token; without this option it is a minute. Tokens expire at whole
+// seconds.
+func WithTokenGrace(grace time.Duration) Option {
+	return func(o *options) { o.config.TokenGrace = grace }
+}
+
+// WithStateDir makes the relay keep its revocations in a folder, so that it has them after Restart.
+func WithStateDir(dir string) Option { return func(o *options) { o.config.StateDir = dir } }
+
 // WithLog replaces the relay's log, which goes to the test's output otherwise.
 func WithLog(log *slog.Logger) Option { return func(o *options) { o.config.Log = log } }
 
@@ -181,8 +196,8 @@ func (r *Relay) Stop() {
 	}
 }
 
-// Restart is Stop and then another relay on the same ports, which remembers nothing. It fails the test if that can't
-// start.
+// Restart is Stop and then another relay on the same ports, which remembers nothing but what is in its folder
+// (WithStateDir). It fails the test if that can't start.
 func (r *Relay) Restart() {
 	r.t.Helper()
 	r.Stop()

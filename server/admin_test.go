@@ -46,6 +46,22 @@ func TestTheAdminPortAnswersNobodyWithoutItsToken(t *testing.T) {
 			_, err := admin.ListConnections(ctx, &relayv1.ListConnectionsRequest{})
 			return err
 		},
+		"RevokePairing": func(ctx context.Context) error {
+			_, err := admin.RevokePairing(ctx, &relayv1.RevokePairingRequest{
+				WorkspaceId: "nobody", Pairing: &relayv1.RevokePairingRequest_InstallId{InstallId: "i"},
+			})
+			return err
+		},
+		"ListRevocations": func(ctx context.Context) error {
+			_, err := admin.ListRevocations(ctx, &relayv1.ListRevocationsRequest{})
+			return err
+		},
+		"RestorePairing": func(ctx context.Context) error {
+			_, err := admin.RestorePairing(ctx, &relayv1.RestorePairingRequest{
+				WorkspaceId: "nobody", Pairing: &relayv1.RestorePairingRequest_InstallId{InstallId: "i"},
+			})
+			return err
+		},
 		"reflection": func(ctx context.Context) error {
 			ctx, cancel := context.WithCancel(ctx)
 			defer cancel()

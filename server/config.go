@@ -36,9 +36,24 @@ type Config struct {
 	// package admission.
 	ValidateTimeout     time.Duration
 	ValidateConcurrency int
+	// RecheckInterval is how often the platform's validate call is asked about the token of a live link, which the relay
+	// keeps for it until the link ends. Only its word that the token was revoked ends the link. 0: never.
+	RecheckInterval time.Duration
+	// TokenGrace is how long a link may outlive its token; then it ends with TOKEN_EXPIRED. 0: one minute.
+	TokenGrace time.Duration
+
+	// StateDir is a folder of this relay alone that keeps what must outlive it: the revocations. It must be there. Empty:
+	// a relay that starts again has forgotten them.
+	StateDir string
 
 	// Heartbeat is the interval of application heartbeats; 0: off.
 	Heartbeat time.Duration
+	// ReadinessDelay is how long links are still admitted after Run's context ended and readiness turned red, so that load
+	// balancers notice before the port is closed. 0: none.
+	ReadinessDelay time.Duration
+	// DrainTime is how long links get to leave after that; what is left is then ended with DRAINING. 0: all are ended at
+	// once, which loses no session either: its ends resume at whatever relay comes next.
+	DrainTime time.Duration
 	// Limits bound everything; zero fields mean the defaults.
 	Limits Limits
 	// Log gets the relay's log; nil: nothing. Tokens, keys and people never appear in it.
@@ -62,6 +77,20 @@ func (c *Config) normalise() error {
 	}
 	if c.Heartbeat < 0 || c.Heartbeat > time.Hour {
 		errs = append(errs, fmt.Errorf("server: Config.Heartbeat is %v, 0 to 1h are allowed", c.Heartbeat))
+	}
+	for name, d := range map[string]time.Duration{"ReadinessDelay": c.ReadinessDelay, "DrainTime": c.DrainTime} {
+		if d < 0 || d > time.Hour {
+			errs = append(errs, fmt.Errorf("server: Config.%s is %v, 0 to 1h are allowed", name, d))
+		}
+	}
+	if c.RecheckInterval != 0 && (c.RecheckInterval < time.Millisecond || c.RecheckInterval > 24*time.Hour) {
+		errs = append(errs, fmt.Errorf("server: Config.RecheckInterval is %v, 1ms to 24h are allowed, or 0 for off", c.RecheckInterval))
+	}
+	if c.TokenGrace < 0 || c.TokenGrace > time.Hour {
+		errs = append(errs, fmt.Errorf("server: Config.TokenGrace is %v, 0 to 1h are allowed", c.TokenGrace))
+	}
+	if c.TokenGrace == 0 {
+		c.TokenGrace = tokenGrace
 	}
 	if c.RelayID == "" {
 		var b [6]byte

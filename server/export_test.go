@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Check is the hub's own check.
@@ -10,6 +11,9 @@ func (s *Server) Check() error { return s.hub.Check() }
 
 // Taken is how many places of links and admissions are taken.
 func (s *Server) Taken() int { return s.quotas.Used().Links + s.quotas.Used().Admissions }
+
+// TokenGrace is how long a link may outlive its token.
+func (s *Server) TokenGrace() time.Duration { return s.cfg.TokenGrace }
 
 // CheckEmpty is Check for a server whose Run has returned: nothing may be left.
 func (s *Server) CheckEmpty() error {

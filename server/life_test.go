@@ -6,54 +6,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
-	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
 	relayv1 "github.com/getviewport/relay/gen/viewport/relay/v1"
 	"github.com/getviewport/relay/internal/devplatform"
 	"github.com/getviewport/relay/server"
 )
-
-func TestARelayThatGoesAwayTellsItsLinksAndTurnsRedButStaysAliveUntilTheyHaveGone(t *testing.T) {
-	r := start(t)
-	daemon, client, s := r.pair("drained")
-	probes := r.dial()
-	health := healthv1.NewHealthClient(probes)
-	if _, err := health.Check(patient(t), &healthv1.HealthCheckRequest{}); err != nil {
-		t.Fatal(err)
-	}
-	r.shutdown()
-	for _, p := range []*peer{daemon, client} {
-		if told := p.wantStatus("DRAINING", ""); !told.GetRetryable() || told.GetRetryAfter().AsDuration() <= 0 {
-			t.Errorf("got %v, want DRAINING with retry_after", told)
-		}
-	}
-	// They were told, and have not gone: everything still works for them.
-	client.send(s.data(2))
-	daemon.want(typeData, 2)
-	if code, _ := get(t, "http://"+r.addr+"/readyz", nil); code != 503 {
-		t.Errorf("/readyz: got %d, want 503", code)
-	}
-	if code, _ := get(t, "http://"+r.addr+"/livez", nil); code != 200 {
-		t.Errorf("/livez: got %d, want 200", code)
-	}
-	answer, err := health.Check(patient(t), &healthv1.HealthCheckRequest{})
-	if err != nil || answer.GetStatus() != healthv1.HealthCheckResponse_NOT_SERVING {
-		t.Errorf("grpc.health.v1: got %v, %v, want NOT_SERVING", answer, err)
-	}
-	admin, ctx := r.admin()
-	if st, err := admin.GetStatus(ctx, &relayv1.GetStatusRequest{}); err != nil || st.GetReady() || st.GetNotReadyReason() == "" {
-		t.Errorf("GetStatus: got %v, %v, want not ready and why", st, err)
-	}
-	late := r.request(endpoint{workspace: "drained"})
-	if retry := late.wantEnd(codes.Unavailable, "DRAINING"); retry.GetRetryDelay().AsDuration() <= 0 {
-		t.Error("a link that comes now gets no retry_after")
-	}
-	_ = daemon.stream.CloseSend()
-	_ = client.stream.CloseSend()
-	r.stop()
-}
 
 func TestALinkThatDoesNotLeaveIsEndedWithDraining(t *testing.T) {
 	t.Parallel()
@@ -110,7 +70,7 @@ func batch(p *peer, e *relayv1.Envelope) *relayv1.EnvelopeBatch {
 }
 
 func TestAPeerThatJustLeavesIsNoUnknownFaultInTheLog(t *testing.T) {
-	r := start(t)
+	r := start(t, func(c *server.Config) { c.DrainTime = time.Hour })
 	r.connect(endpoint{workspace: "leaves"}).cancel()
 	r.stop()
 	if log := r.log.String(); !strings.Contains(log, "grpc.code=Canceled") || strings.Contains(log, "level=WARN") {

@@ -10,6 +10,7 @@ import (
 	"github.com/getviewport/relay/internal/route"
 	"github.com/getviewport/relay/server/internal/hub"
 	"github.com/getviewport/relay/server/internal/quota"
+	"github.com/getviewport/relay/server/internal/revocation"
 )
 
 // Unlimited switches a limit off, where its comment allows that.
@@ -264,5 +265,6 @@ func (s *Server) limitTable() *quota.Table {
 		row("message-bytes", maxMessageBytes),
 		row("session-window", l.SessionWindow),
 		row("max-message", l.MaxMessage),
+		used(row(revocation.Limit, revocation.Max), s.revocations.Len),
 	)
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
@@ -40,17 +41,27 @@ type endpoint struct {
 	install   string
 	gen       uint64
 	policy    string
-	extra     []string          // more metadata, in pairs
-	options   []grpc.DialOption // of a connection of its own
+	ttl       time.Duration       // of the token; 0: 10 minutes
+	from      *devplatform.Server // gives the token; nil: the one of all tests
+	extra     []string            // more metadata, in pairs
+	options   []grpc.DialOption   // of a connection of its own
 }
 
 func (e endpoint) token(t *testing.T) string {
 	t.Helper()
 	c := devplatform.Claims{
 		Role: devplatform.RoleClient, WorkspaceID: e.workspace, RuntimeTargetID: target, PolicyMode: e.policy,
+		InstallID: e.install, TTL: e.ttl,
 	}
 	if e.daemon {
-		c.Role, c.InstallID, c.DaemonIssueGeneration = devplatform.RoleDaemon, e.install, e.gen
+		c.Role, c.DaemonIssueGeneration = devplatform.RoleDaemon, e.gen
+	}
+	if e.from != nil {
+		s, err := e.from.Mint(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
 	}
 	return token(t, c)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -20,6 +21,9 @@ type port struct {
 	mux  *listen.Mux
 	grpc *grpc.Server
 	http *http.Server
+
+	refusing atomic.Bool
+	leaving  sync.WaitGroup // refuse's goroutine
 }
 
 func newPort(address string, server *grpc.Server, handler http.Handler, options listen.Options) (*port, error) {
@@ -41,6 +45,15 @@ func newPort(address string, server *grpc.Server, handler http.Handler, options 
 	}, nil
 }
 
+// refuse closes the listening socket, so that a successor may bind it. Connections stay as long as they have a stream:
+// each is sent GOAWAY, so that what stands in front opens no more streams on it, and one without a stream ends. Call it
+// once.
+func (p *port) refuse() {
+	p.refusing.Store(true)
+	_ = p.mux.StopAccepting()
+	p.leaving.Go(p.grpc.GracefulStop)
+}
+
 // run serves until ctx ends, then ends every connection and returns when nothing is left. An error is that of a listener
 // that failed by itself.
 func (p *port) run(ctx context.Context) error {
@@ -50,9 +63,13 @@ func (p *port) run(ctx context.Context) error {
 	errs := make(chan error, 3)
 	serve := func(f func() error) {
 		running.Go(func() {
+			err := f()
+			if p.refusing.Load() {
+				return // gRPC's server ends with its last connection
+			}
 			// Whichever ends first, the others have nothing to serve for.
 			defer stop()
-			if err := f(); err != nil && !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {
+			if err != nil && !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {
 				errs <- err
 			}
 		})
@@ -65,6 +82,7 @@ func (p *port) run(ctx context.Context) error {
 	_ = p.http.Close()
 	_ = p.mux.Close()
 	running.Wait()
+	p.leaving.Wait()
 	select {
 	case err := <-errs:
 		return err
@@ -79,6 +97,7 @@ func (p *port) stopGRPC() {
 	forced := make(chan struct{})
 	force := time.AfterFunc(farewell, func() {
 		defer close(forced)
+		p.mux.CloseFresh()
 		p.grpc.Stop()
 	})
 	p.grpc.GracefulStop()

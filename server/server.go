@@ -29,13 +29,8 @@ import (
 	"github.com/getviewport/relay/server/internal/hub"
 	"github.com/getviewport/relay/server/internal/listen"
 	"github.com/getviewport/relay/server/internal/quota"
-)
-
-const (
-	// drainTime is how long links get to leave after they were told DRAINING.
-	drainTime = 2 * time.Second
-	// drainRetry is when peers of a relay that goes away should come back.
-	drainRetry = time.Second
+	"github.com/getviewport/relay/server/internal/recheck"
+	"github.com/getviewport/relay/server/internal/revocation"
 )
 
 // Server is one relay process. Make it with New, serve with Run.
@@ -48,9 +43,13 @@ type Server struct {
 	quotas   *quota.Quotas
 	limits   *quota.Table
 	refusals *admin.Refusals
-	public   *port
-	admin    *port // nil without an admin token
-	health   *health.Server
+	// revocations are the operator's; recheck hears of the platform's, nil: it is off.
+	revocations *revocation.List
+	recheck     *recheck.Checker
+
+	public *port
+	admin  *port // nil without an admin token
+	health *health.Server
 
 	ready atomic.Bool
 }
@@ -71,12 +70,19 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, started: time.Now(), admitter: admitter, refusals: admin.NewRefusals(), health: health.NewServer()}
 	s.health.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
+	if s.revocations, err = openRevocations(cfg.StateDir); err != nil {
+		return nil, err
+	}
+	s.recheck = s.newRecheck()
 	s.hub = hub.New(cfg.Limits.route(cfg.Heartbeat), cfg.Limits.frames())
 	s.hub.BoundTargets(cfg.Limits.TargetsPerWorkspace)
+	s.hub.Bar(s.revocations.Revoked)
+	s.hub.ExpireAfter(cfg.TokenGrace)
 	s.quotas = quota.New(cfg.Limits.quotas())
 	s.limits = s.limitTable()
 	registry := prometheus.NewRegistry()
 	if err := s.openPublic(registry); err != nil {
+		_ = s.revocations.Close()
 		return nil, err
 	}
 	if err := s.openAdmin(registry); err != nil {
@@ -94,7 +100,7 @@ func (s *Server) openPublic(registry *prometheus.Registry) error {
 	}
 	limits := s.cfg.Limits
 	service := grpclink.New(grpclink.Config{
-		Hub: s.hub, Admitter: s.admitter, Quotas: s.quotas,
+		Hub: s.hub, Admitter: s.admitter, Recheck: s.recheck, Quotas: s.quotas,
 		Announced: grpclink.Announced{
 			RelayID: s.cfg.RelayID, SessionWindow: limits.SessionWindow, MaxEnvelope: limits.MaxEnvelope,
 			MaxMessage: limits.MaxMessage, Heartbeat: s.cfg.Heartbeat,
@@ -150,7 +156,7 @@ func (s *Server) openPublic(registry *prometheus.Registry) error {
 func (s *Server) openAdmin(registry *prometheus.Registry) error {
 	tokens := admin.NewTokens(s.cfg.AdminTokens)
 	metrics, err := admin.Metrics(registry, admin.Sources{
-		Hub: s.hub, Refusals: s.refusals, Admitter: s.admitter, Limits: s.limits,
+		Hub: s.hub, Refusals: s.refusals, Admitter: s.admitter, Recheck: s.recheck, Limits: s.limits,
 	})
 	if err != nil || tokens.None() {
 		return err
@@ -161,8 +167,8 @@ func (s *Server) openAdmin(registry *prometheus.Registry) error {
 		grpc.ChainStreamInterceptor(tokens.Stream()),
 	)
 	relayv1.RegisterAdminServiceServer(server, &admin.Service{
-		RelayID: s.cfg.RelayID, Version: s.cfg.Version, Started: s.started, Hub: s.hub, Refusals: s.refusals,
-		Ready: s.readiness,
+		RelayID: s.cfg.RelayID, Version: s.cfg.Version, Started: s.started, Hub: s.hub, Revocations: s.revocations,
+		Refusals: s.refusals, Ready: s.readiness, Limited: s.limits.Refused, Log: s.cfg.Log,
 	})
 	reflection.Register(server)
 	mux := http.NewServeMux()
@@ -188,42 +194,51 @@ func (s *Server) Close() error {
 	if s.admin != nil {
 		err = errors.Join(err, s.admin.mux.Close())
 	}
-	return err
+	return errors.Join(err, s.revocations.Close())
 }
 
-// Run serves until ctx ends; then it tells every link DRAINING, gives them 2 s to leave, and ends. It returns nil after
+// Run serves until ctx ends, then drains as Config.ReadinessDelay and Config.DrainTime say, and ends. It returns nil after
 // that, and an error when a listener failed. Call it once.
 func (s *Server) Run(ctx context.Context) error {
 	serving, stop := context.WithCancelCause(context.WithoutCancel(ctx))
-	var running sync.WaitGroup
-	run := func(name string, f func(context.Context) error) {
-		running.Go(func() {
-			if err := f(serving); err != nil {
+	public, closePublic := context.WithCancel(serving)
+	defer closePublic()
+	var running, links sync.WaitGroup
+	run := func(in *sync.WaitGroup, ctx context.Context, name string, f func(context.Context) error) {
+		in.Go(func() {
+			if err := f(ctx); err != nil {
 				stop(fmt.Errorf("server: %s: %w", name, err))
 			}
 		})
 	}
-	run("admission", s.admitter.Run)
-	run("public port", s.public.run)
+	run(&running, serving, "admission", s.admitter.Run)
+	if s.recheck != nil {
+		run(&running, serving, "re-check", s.recheck.Run)
+	}
+	run(&links, public, "public port", s.public.run)
 	if s.admin != nil {
-		run("admin port", s.admin.run)
+		run(&running, serving, "admin port", s.admin.run)
 	}
 	s.setReady(true)
 	s.cfg.Log.Info("serving", "relay_id", s.cfg.RelayID, "version", s.cfg.Version, "listen", s.Addr().String(),
 		"tls", s.cfg.TLSCert != "", "admin", addrText(s.AdminAddr()))
 
+	why := ctx
 	select {
 	case <-ctx.Done():
-		s.setReady(false)
-		s.cfg.Log.Info("draining", "reason", context.Cause(ctx))
-		s.hub.Drain(reason.New(reason.Draining, "").After(drainRetry), drainTime)
-		stop(nil)
 	case <-serving.Done():
-		s.setReady(false)
-		s.hub.Drain(reason.New(reason.Draining, "").After(drainRetry), 0)
+		why = serving
 	}
+	s.drain(serving, context.Cause(why))
+	// The admin port answers, and admission may be asked, until no stream is left.
+	closePublic()
+	links.Wait()
+	stop(nil)
 	running.Wait()
 	s.hub.Wait()
+	if err := s.revocations.Close(); err != nil {
+		s.cfg.Log.Warn("the state folder was not given back in order", "error", err)
+	}
 	s.cfg.Log.Info("stopped")
 	if err := context.Cause(serving); !errors.Is(err, context.Canceled) {
 		return err

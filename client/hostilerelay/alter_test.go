@@ -45,14 +45,16 @@ func alterations(typ relayv1.FrameType) map[string][]func(f *frame) {
 	kinds := []relayv1.FrameType{typeInit, typeResponse, typeData, typeClose}
 	if envelope.Sequenced(typ) {
 		all["sequence"] = []func(f *frame){
-			func(f *frame) { f.Sequence++ }, func(f *frame) { f.Sequence += 1000 }, func(f *frame) { f.Sequence = 1<<63 - 1 },
+			func(f *frame) { f.Sequence++ }, func(f *frame) { f.Sequence += 1000 },
+			func(f *frame) { f.Sequence = 1<<63 - 1 },
 			func(f *frame) { f.Sequence = max(1, f.Sequence-1) }, func(f *frame) { f.Sequence = 1 },
 		}
 	}
 	if typ == typeResume || typ == typeResumed {
 		kinds = []relayv1.FrameType{typeResume, typeResumed}
 		all["first"] = []func(f *frame){
-			func(f *frame) { f.Sequence++ }, func(f *frame) { f.Sequence = 1<<63 - 1 }, func(f *frame) { f.Sequence = 0 },
+			func(f *frame) { f.Sequence++ }, func(f *frame) { f.Sequence = 1<<63 - 1 },
+			func(f *frame) { f.Sequence = 0 },
 		}
 	}
 	if typ != typeAck {
@@ -93,14 +95,16 @@ func TestAnAlteredFrameInFrontOfTheTrueOneChangesNothing(t *testing.T) {
 	var attacks []attack
 	for _, typ := range changeable {
 		for field, changes := range alterations(typ) {
-			attacks = append(attacks, attack{name: typ.String() + "/" + field, at: turns(len(attacks)), rule: func(a *assault) rule {
+			x := attack{name: typ.String() + "/" + field, at: turns(len(attacks))}
+			x.rule = func(a *assault) rule {
 				return chain(a.asked(typ), a.arriving(typ, a.inserts(func(f *frame) (fs []*frame) {
 					for _, change := range changes {
 						fs = append(fs, f.with(change))
 					}
 					return fs
 				})))
-			}})
+			}
+			attacks = append(attacks, x)
 		}
 		if typ == typeAck {
 			continue
@@ -122,7 +126,7 @@ func TestAnAlteredFrameInFrontOfTheTrueOneChangesNothing(t *testing.T) {
 func TestAnAlteredFrameInThePlaceOfTheTrueOneCostsAResend(t *testing.T) {
 	var attacks []attack
 	for _, typ := range changeable {
-		place := func(do func(l *link, f *frame) []*frame) func(l *link, f *frame) []*frame {
+		place := func(do act) act {
 			if typ == typeData {
 				return once(do)
 			}
@@ -130,20 +134,24 @@ func TestAnAlteredFrameInThePlaceOfTheTrueOneCostsAResend(t *testing.T) {
 		}
 		for field, changes := range alterations(typ) {
 			// One of each field: the others stand in front of the true one.
-			attacks = append(attacks, attack{name: typ.String() + "/" + field, at: turns(len(attacks)), rule: func(a *assault) rule {
+			x := attack{name: typ.String() + "/" + field, at: turns(len(attacks))}
+			x.rule = func(a *assault) rule {
 				return chain(a.asked(typ), a.arriving(typ, place(a.changes(changes[0]))))
-			}})
+			}
+			attacks = append(attacks, x)
 		}
 		if typ != typeData {
 			continue
 		}
 		for i, name := range []string{"empty", "1", "15", "16", "17", "half", "one less", "one more"} {
-			attacks = append(attacks, attack{name: fmt.Sprintf("%v/length/%s", typ, name), at: turns(i), rule: func(a *assault) rule {
+			x := attack{name: fmt.Sprintf("%v/length/%s", typ, name), at: turns(i)}
+			x.rule = func(a *assault) rule {
 				return a.arriving(typ, place(func(_ *link, f *frame) []*frame {
 					a.bite()
 					return []*frame{resized(f, lengths(len(f.ciphertext))[i])}
 				}))
-			}})
+			}
+			attacks = append(attacks, x)
 		}
 	}
 	under(t, attacks)

@@ -70,7 +70,8 @@ func (a *assault) stuffed() outcome {
 
 func TestACreditThatNobodyGaveEndsAsFlowViolation(t *testing.T) {
 	under(t, []attack{{name: "all", settings: settings{window: 128 << 10},
-		want: outcome{at: end{"FLOW_VIOLATION", "peer"}, peer: end{"FLOW_VIOLATION", "local"}}, talk: (*assault).stuffed,
+		want: outcome{at: end{"FLOW_VIOLATION", "peer"}, peer: end{"FLOW_VIOLATION", "local"}},
+		talk: (*assault).stuffed,
 		rule: func(a *assault) rule {
 			return func(l *link, w way, f *frame) []*frame {
 				if !a.arrives(l, w, f) || f.Type != typeAck && f.Type != typeData || f.Consumed == f.Ack {
@@ -163,7 +164,8 @@ func TestAResetWithoutAProofOfThePeerIsIgnored(t *testing.T) {
 	attacks := []attack{{name: "no proof", rule: func(a *assault) rule {
 		return a.arriving(typeData, once(a.inserts(func(f *frame) (fs []*frame) {
 			for _, code := range everyCode() {
-				fs = append(fs, f.reset(code, nil), f.reset(code, nil).with(func(f *frame) { f.ResumeAttempt = 1 << 50 }))
+				plain := f.reset(code, nil)
+				fs = append(fs, plain, plain.with(func(f *frame) { f.ResumeAttempt = 1 << 50 }))
 			}
 			return fs
 		})))
@@ -174,7 +176,9 @@ func TestAResetWithoutAProofOfThePeerIsIgnored(t *testing.T) {
 		}
 		attacks = append(attacks, attack{name: "a wrong proof/" + string(code), rule: func(a *assault) rule {
 			return chain(a.asks(a.at), a.keepsProofs(), a.arriving(typeData, a.inserts(func(f *frame) []*frame {
-				forged := []*frame{f.reset(code, randomBytes(32)), f.reset(code, make([]byte, 32)), f.reset(code, randomBytes(31))}
+				forged := []*frame{
+					f.reset(code, randomBytes(32)), f.reset(code, make([]byte, 32)), f.reset(code, randomBytes(31)),
+				}
 				if old := a.begun.last(a.at, a.id, typeResumed); old != nil {
 					// The peer's own proof of something else.
 					turned := old.with(func(f *frame) {
@@ -315,7 +319,8 @@ func TestTheEndOfOneSessionIsNotThatOfAnother(t *testing.T) {
 			}
 		})
 		return a.arriving(typeData, a.inserts(func(f *frame) []*frame {
-			return []*frame{renamed(closes, a.id), renamed(closes, a.id).with(func(c *frame) { c.Sequence = f.Sequence })}
+			again := renamed(closes, a.id)
+			return []*frame{again, again.with(func(c *frame) { c.Sequence = f.Sequence })}
 		}))
 	}}})
 }

@@ -16,7 +16,7 @@ import (
 type shake struct {
 	name string
 	rule func(a *assault) rule
-	// want is what becomes of Open; clean: the session opens, with the profile that both ends have pinned, and is whole.
+	// want is what becomes of Open; clean: the session opens, with the profile that both ends have pinned.
 	want end
 	// profiles are the ones that the attack is about; nil: both.
 	profiles []identity.Profile
@@ -31,7 +31,9 @@ func underShaking(t *testing.T, shakes []shake) {
 			with = profiles
 		}
 		for _, p := range with {
-			jobs = append(jobs, job{fmt.Sprintf("%s/%s", x.name, p), func(t *testing.T, relay *relaytest.Relay) { x.run(t, relay, p) }})
+			jobs = append(jobs, job{fmt.Sprintf("%s/%s", x.name, p), func(t *testing.T, relay *relaytest.Relay) {
+				x.run(t, relay, p)
+			}})
 		}
 	}
 	together(t, jobs)
@@ -97,14 +99,14 @@ func (a *assault) meets() rule {
 }
 
 // onInit and onResponse do something to a handshake frame of the attacked session where it arrives.
-func onInit(do func(a *assault) func(l *link, f *frame) []*frame) func(a *assault) rule {
+func onInit(do func(a *assault) act) func(a *assault) rule {
 	return func(a *assault) rule {
 		a.at = atDaemon
 		return a.arriving(typeInit, do(a))
 	}
 }
 
-func onResponse(do func(a *assault) func(l *link, f *frame) []*frame) func(a *assault) rule {
+func onResponse(do func(a *assault) act) func(a *assault) rule {
 	return func(a *assault) rule {
 		a.at = atClient
 		return a.arriving(typeResponse, do(a))
@@ -112,12 +114,12 @@ func onResponse(do func(a *assault) func(l *link, f *frame) []*frame) func(a *as
 }
 
 // instead and before put changed frames in the place of a frame, or in front of it.
-func instead(how func(f *frame)) func(a *assault) func(l *link, f *frame) []*frame {
-	return func(a *assault) func(l *link, f *frame) []*frame { return a.changes(how) }
+func instead(how func(f *frame)) func(a *assault) act {
+	return func(a *assault) act { return a.changes(how) }
 }
 
-func before(what func(a *assault, f *frame) []*frame) func(a *assault) func(l *link, f *frame) []*frame {
-	return func(a *assault) func(l *link, f *frame) []*frame {
+func before(what func(a *assault, f *frame) []*frame) func(a *assault) act {
+	return func(a *assault) act {
 		return a.inserts(func(f *frame) []*frame { return what(a, f) })
 	}
 }
@@ -201,9 +203,8 @@ func TestAForgedHandshakeFrameInFrontOfTheTrueOneChangesNothing(t *testing.T) {
 		"a replay":      func(f *frame) *frame { return f.status(envelope.Status{Code: reason.SequenceReplay}) },
 		"a future type": func(f *frame) *frame { return f.of(31) },
 	} {
-		shakes = append(shakes, shake{name: "RESPONSE/" + name, rule: onResponse(before(func(_ *assault, f *frame) []*frame {
-			return []*frame{what(f), what(f)}
-		}))})
+		twice := func(_ *assault, f *frame) []*frame { return []*frame{what(f), what(f)} }
+		shakes = append(shakes, shake{name: "RESPONSE/" + name, rule: onResponse(before(twice))})
 	}
 	underShaking(t, shakes)
 }
@@ -224,13 +225,15 @@ func (a *assault) oldest(typ relayv1.FrameType) *frame {
 func TestAForgedAnswerInThePlaceOfTheDaemonsFailsTheHandshake(t *testing.T) {
 	failed := end{client.HandshakeFailed, "local"}
 	underShaking(t, []shake{
-		{name: "junk", want: failed, rule: onResponse(instead(func(f *frame) { f.ciphertext = randomBytes(len(f.ciphertext)) }))},
+		{name: "junk", want: failed,
+			rule: onResponse(instead(func(f *frame) { f.ciphertext = randomBytes(len(f.ciphertext)) }))},
 		{name: "empty", want: failed, rule: onResponse(instead(func(f *frame) { f.ciphertext = nil }))},
 		{name: "one byte less", want: failed,
 			rule: onResponse(instead(func(f *frame) { f.ciphertext = f.ciphertext[:len(f.ciphertext)-1] }))},
 		{name: "a bit of the key", want: failed, rule: onResponse(instead(func(f *frame) { f.ciphertext[3] ^= 4 }))},
-		{name: "a bit of the parameters", want: failed, rule: onResponse(instead(func(f *frame) { f.ciphertext[40] ^= 1 }))},
-		{name: "of a session before", want: failed, rule: onResponse(func(a *assault) func(l *link, f *frame) []*frame {
+		{name: "a bit of the parameters", want: failed,
+			rule: onResponse(instead(func(f *frame) { f.ciphertext[40] ^= 1 }))},
+		{name: "of a session before", want: failed, rule: onResponse(func(a *assault) act {
 			return a.changes(func(f *frame) { f.ciphertext = a.oldest(typeResponse).ciphertext })
 		})},
 	})
@@ -238,7 +241,7 @@ func TestAForgedAnswerInThePlaceOfTheDaemonsFailsTheHandshake(t *testing.T) {
 
 // A handshake that is lost is begun anew, and the application sees an Open that takes longer.
 func TestAHandshakeThatIsLostOnItsWayIsBegunAnew(t *testing.T) {
-	drops := func(a *assault) func(l *link, f *frame) []*frame { return a.drops }
+	drops := func(a *assault) act { return a.drops }
 	other := envelope.SessionID([]byte("another bind key"))
 	shakes := []shake{
 		{name: "INIT", rule: onInit(drops)},
@@ -252,13 +255,13 @@ func TestAHandshakeThatIsLostOnItsWayIsBegunAnew(t *testing.T) {
 	}
 	cut := func(l *link) { l.drop() }
 	for name, x := range map[string]shake{
-		"INIT":     {rule: onInit(func(a *assault) func(l *link, f *frame) []*frame { return a.cutting(cut) })},
-		"RESPONSE": {rule: onResponse(func(a *assault) func(l *link, f *frame) []*frame { return a.cutting(cut) })},
+		"INIT":     {rule: onInit(func(a *assault) act { return a.cutting(cut) })},
+		"RESPONSE": {rule: onResponse(func(a *assault) act { return a.cutting(cut) })},
 		"the first data": {rule: func(a *assault) rule {
 			a.at = atDaemon
 			return a.arriving(typeData, from(1, 1, a.cutting(cut)))
 		}},
-		"the client's link with INIT": {rule: onInit(func(a *assault) func(l *link, f *frame) []*frame {
+		"the client's link with INIT": {rule: onInit(func(a *assault) act {
 			return a.cutting(func(*link) { a.m.latest(atClient).drop() })
 		})},
 	} {
@@ -299,7 +302,7 @@ func TestAHandshakeThatIsRefusedFailsWithTheReason(t *testing.T) {
 		switch code {
 		case reason.RateLimited, reason.HandshakeTimeout: // it is tried again
 		default:
-			if !harmless[code] {
+			if !harmless[code] || code == reason.Capacity {
 				told.want = end{client.Reason(code), "relay"}
 			}
 		}
@@ -308,17 +311,18 @@ func TestAHandshakeThatIsRefusedFailsWithTheReason(t *testing.T) {
 	for i := range shakes {
 		shakes[i].profiles = profiles[i%2:][:1]
 	}
-	shakes = append(shakes, shake{name: "RESET/any other", rule: onResponse(before(func(_ *assault, f *frame) (fs []*frame) {
+	anyOther := func(_ *assault, f *frame) (fs []*frame) {
 		for _, code := range ignored {
 			fs = append(fs, f.reset(code, nil), f.reset(code, randomBytes(32)))
 		}
 		return fs
-	}))})
+	}
+	shakes = append(shakes, shake{name: "RESET/any other", rule: onResponse(before(anyOther))})
 	underShaking(t, shakes)
 }
 
 // cutting loses a link with a frame.
-func (a *assault) cutting(cut func(l *link)) func(l *link, f *frame) []*frame {
+func (a *assault) cutting(cut func(l *link)) act {
 	return func(l *link, f *frame) []*frame {
 		cut(l)
 		return a.drops(l, f)

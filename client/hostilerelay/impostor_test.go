@@ -151,6 +151,7 @@ func (a *assault) swallows(answer func(f *frame) *frame) rule {
 
 func TestARelayThatPlaysAClientGetsNoSession(t *testing.T) {
 	stolen := func(w *world) secure.KeyPair { return keysOf(w.t, w.ends.Client) }
+	unknown := func(w *world) secure.KeyPair { return newKeys(w.t) }
 	var jobs []job
 	for _, x := range []struct {
 		name    string
@@ -160,11 +161,9 @@ func TestARelayThatPlaysAClientGetsNoSession(t *testing.T) {
 		// want is the code of the daemon's RESET; empty: it answers, and the impostor can do nothing with that.
 		want reason.Code
 	}{
-		{"an unknown key as IK", identity.NoiseIK, ik, func(w *world) secure.KeyPair { return newKeys(w.t) }, reason.NotAuthorised},
-		{"an unknown key as IKpsk2", identity.NoiseIK, ikpsk2, func(w *world) secure.KeyPair { return newKeys(w.t) },
-			reason.NotAuthorised},
-		{"an unknown key where a PSK is pinned", identity.NoiseIKpsk2, ik,
-			func(w *world) secure.KeyPair { return newKeys(w.t) }, reason.NotAuthorised},
+		{"an unknown key as IK", identity.NoiseIK, ik, unknown, reason.NotAuthorised},
+		{"an unknown key as IKpsk2", identity.NoiseIK, ikpsk2, unknown, reason.NotAuthorised},
+		{"an unknown key where a PSK is pinned", identity.NoiseIKpsk2, ik, unknown, reason.NotAuthorised},
 		{"the client's stolen key as IK", identity.NoiseIKpsk2, ik, stolen, reason.ProfileTooWeak},
 		{"the client's stolen key without the PSK", identity.NoiseIKpsk2, ikpsk2, stolen, ""},
 	} {

@@ -39,12 +39,16 @@ func TestWhatARelayInventsTakesNoMemory(t *testing.T) {
 				f.Type, f.Sequence, f.Profile, f.Encoding, f.ciphertext = typeInit, 1, 2, noise, randomBytes(104)
 			})
 		},
-		"RESUME of sessions that there are none of": func(f *frame, _ int) *frame { return proved(stranger(f), typeResume) },
-		"DATA of sessions that there are none of":   func(f *frame, _ int) *frame { return stranger(f) },
+		"RESUME of sessions that there are none of": func(f *frame, _ int) *frame {
+			return proved(stranger(f), typeResume)
+		},
+		"DATA of sessions that there are none of": func(f *frame, _ int) *frame { return stranger(f) },
 		"DATA far ahead": func(f *frame, i int) *frame {
 			return f.with(func(f *frame) { f.Sequence += uint64(1 + i) })
 		},
-		"DATA of long ago": func(f *frame, i int) *frame { return f.with(func(f *frame) { f.Sequence = 1 + uint64(i)%2 }) },
+		"DATA of long ago": func(f *frame, i int) *frame {
+			return f.with(func(f *frame) { f.Sequence = 1 + uint64(i)%2 })
+		},
 		"probes": func(f *frame, _ int) *frame {
 			h := f.linkStatus(envelope.Status{Code: reason.Probe})
 			h.Type = typeHeartbeat
@@ -148,8 +152,9 @@ func TestASenderWhosePeerNeverAnswersIsToldWithinItsLimit(t *testing.T) {
 		want  client.Reason
 	}{
 		// The peer is there, by its proofs, but the relay keeps its credit.
-		"no credit": {settings{sendTimeout: time.Second}, func(f *frame) bool { return f.Type == typeAck }, client.PeerSlow},
-		"no word":   {settings{lifetime: longerLife}, func(*frame) bool { return true }, client.PeerSilent},
+		"no credit": {settings{sendTimeout: time.Second}, func(f *frame) bool { return f.Type == typeAck },
+			client.PeerSlow},
+		"no word": {settings{lifetime: longerLife}, func(*frame) bool { return true }, client.PeerSilent},
 	} {
 		jobs = append(jobs, job{name, func(t *testing.T, relay *relaytest.Relay) {
 			x.window = 128 << 10

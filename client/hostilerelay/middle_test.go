@@ -152,6 +152,24 @@ func (m *middle) count(r role) int {
 	return n
 }
 
+// await waits until a role has had n links.
+func (m *middle) await(ctx context.Context, r role, n int) {
+	for {
+		var enough bool
+		var changed chan struct{}
+		m.do(func() { enough, changed = m.count(r) >= n, m.changed })
+		if enough {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			m.t.Errorf("the %s did not come for the %dth time: %v", r, n, ctx.Err())
+			return
+		}
+	}
+}
+
 // serve is one stream.
 func (m *middle) serve(_ any, stream grpc.ServerStream) error {
 	ctx := stream.Context()

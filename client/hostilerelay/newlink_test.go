@@ -59,13 +59,14 @@ func TestANewLinkIsNoNewSession(t *testing.T) {
 		}},
 		{name: "all from the old one again", rule: func(a *assault) rule {
 			first := firstTime()
-			return chain(a.asks(atClient), a.asks(atDaemon), a.moves(2, func(l *link, f *frame, before []*frame) []*frame {
+			again := a.moves(2, func(l *link, f *frame, before []*frame) []*frame {
 				if !first(l) {
 					return []*frame{f}
 				}
 				a.bite()
 				return append(append([]*frame{}, before...), f)
-			}))
+			})
+			return chain(a.asks(atClient), a.asks(atDaemon), again)
 		}},
 		{name: "all from the old one again as going on from there", rule: func(a *assault) rule {
 			first := firstTime()
@@ -105,24 +106,28 @@ func TestANewLinkIsNoNewSession(t *testing.T) {
 			})
 		}},
 		{name: "an answer of the relay's own", rule: func(a *assault) rule {
-			return a.moves(2, a.inserts2(func(f *frame) []*frame {
+			return a.moves(2, a.puts(func(f *frame) []*frame {
 				forged := proved(f, typeResumed)
-				return []*frame{forged, forged.with(func(f *frame) { f.Sequence = 1 << 40 }), acks(f, 1<<40, 1<<40), proved(f, typeResume)}
+				return []*frame{
+					forged, forged.with(func(f *frame) { f.Sequence = 1 << 40 }), proved(f, typeResume),
+					acks(f, 1<<40, 1<<40),
+				}
 			}))
 		}},
 		{name: "a daemon that comes and goes", rule: func(a *assault) rule {
 			n := 0
-			return a.moves(2, a.inserts2(func(f *frame) []*frame {
+			return a.moves(2, a.puts(func(f *frame) []*frame {
 				if n++; n > 8 {
 					return nil
 				}
 				return []*frame{
-					f.linkStatus(envelope.Status{Code: reason.PeerUnavailable}), f.linkStatus(envelope.Status{Code: reason.PeerAvailable}),
+					f.linkStatus(envelope.Status{Code: reason.PeerUnavailable}),
+					f.linkStatus(envelope.Status{Code: reason.PeerAvailable}),
 				}
 			}))
 		}},
 		{name: "gaps of all kinds", rule: func(a *assault) rule {
-			return a.moves(2, a.inserts2(func(f *frame) []*frame {
+			return a.moves(2, a.puts(func(f *frame) []*frame {
 				return []*frame{f.gap(0), f.gap(1), f.gap(2), f.gap(1 << 40)}
 			}))
 		}},
@@ -142,8 +147,8 @@ func TestANewLinkIsNoNewSession(t *testing.T) {
 	})
 }
 
-// inserts2 is inserts for moves.
-func (a *assault) inserts2(what func(f *frame) []*frame) func(l *link, f *frame, before []*frame) []*frame {
+// puts is inserts for moves.
+func (a *assault) puts(what func(f *frame) []*frame) func(l *link, f *frame, before []*frame) []*frame {
 	do := a.inserts(what)
 	return func(l *link, f *frame, _ []*frame) []*frame { return do(l, f) }
 }

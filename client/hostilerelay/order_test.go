@@ -7,7 +7,7 @@ import (
 )
 
 // holds keeps some frames back until n others of the type have passed, and then sends them in an order.
-func (a *assault) holds(n int, order func(held []*frame) []*frame) func(*link, *frame) []*frame {
+func (a *assault) holds(n int, order func(held []*frame) []*frame) act {
 	var held []*frame
 	return func(_ *link, f *frame) []*frame {
 		if held = append(held, f); len(held) < n {

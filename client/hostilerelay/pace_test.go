@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// tries is more often than an endpoint that pauses between tries does anything within pace: without a pause it takes
-	// milliseconds.
+	// tries is more often than an endpoint that pauses between tries does anything within pace: without a pause that
+	// takes milliseconds.
 	tries = 40
 	pace  = 10 * time.Second
 )
@@ -65,8 +65,10 @@ func TestOpenPausesBetweenHandshakesWhateverTheRelayAnswers(t *testing.T) {
 func TestAnEndPausesBetweenLinksWhateverTheRelaySays(t *testing.T) {
 	var jobs []job
 	for name, says := range map[string]func(w *world, l *link){
-		"leave at once": func(w *world, l *link) { l.inject(down, w.linkStatus(envelope.Status{Code: reason.Draining})) },
-		"an end":        func(_ *world, l *link) { l.cut(nil) },
+		"leave at once": func(w *world, l *link) {
+			l.inject(down, w.linkStatus(envelope.Status{Code: reason.Draining}))
+		},
+		"an end": func(_ *world, l *link) { l.cut(nil) },
 	} {
 		for _, r := range []role{atClient, atDaemon} {
 			jobs = append(jobs, job{name + "/" + string(r), func(t *testing.T, relay *relaytest.Relay) {

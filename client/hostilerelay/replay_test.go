@@ -23,11 +23,11 @@ func targets(typ relayv1.FrameType) []role {
 }
 
 // repeats are the ways to send a frame that arrives at the attacked end again: what goes on in its place.
-var repeats = map[string]func(a *assault) func(l *link, f *frame) []*frame{
-	"at once": func(a *assault) func(l *link, f *frame) []*frame {
+var repeats = map[string]func(a *assault) act{
+	"at once": func(a *assault) act {
 		return a.inserts(func(f *frame) []*frame { return []*frame{f, f} })
 	},
-	"with all before it": func(a *assault) func(l *link, f *frame) []*frame {
+	"with all before it": func(a *assault) act {
 		var all []*frame
 		return a.inserts(func(f *frame) []*frame {
 			all = append(all, f)
@@ -37,7 +37,7 @@ var repeats = map[string]func(a *assault) func(l *link, f *frame) []*frame{
 			return all[:len(all):len(all)]
 		})
 	},
-	"as going on from here": func(a *assault) func(l *link, f *frame) []*frame {
+	"as going on from here": func(a *assault) act {
 		var last *frame
 		return a.inserts(func(f *frame) []*frame {
 			was := last
@@ -47,10 +47,10 @@ var repeats = map[string]func(a *assault) func(l *link, f *frame) []*frame{
 			return []*frame{was.with(func(f *frame) { f.Resend = true })}
 		})
 	},
-	"in the session beside it": func(a *assault) func(l *link, f *frame) []*frame {
+	"in the session beside it": func(a *assault) act {
 		return a.inserts(func(f *frame) []*frame { return []*frame{renamed(f, a.beside)} })
 	},
-	"from a session before": func(a *assault) func(l *link, f *frame) []*frame {
+	"from a session before": func(a *assault) act {
 		before := &assault{world: a.world, x: &attack{}, at: a.at, target: a.converse('o')}
 		before.id = before.target.id()
 		a.m.set(chain(before.asks(atClient), before.asks(atDaemon), a.recording(a.older)))
@@ -69,7 +69,7 @@ var repeats = map[string]func(a *assault) func(l *link, f *frame) []*frame{
 			return was[n%len(was):][:1]
 		})
 	},
-	"on another link": func(a *assault) func(l *link, f *frame) []*frame {
+	"on another link": func(a *assault) act {
 		a.another(a.dial)
 		return func(l *link, f *frame) []*frame {
 			for _, other := range a.m.links {
@@ -87,7 +87,8 @@ func TestAFrameThatComesAgainChangesNothing(t *testing.T) {
 	var attacks []attack
 	for _, typ := range everyType {
 		for name, again := range repeats {
-			attacks = append(attacks, attack{name: typ.String() + "/" + name, at: targets(typ), rule: func(a *assault) rule {
+			x := attack{name: typ.String() + "/" + name, at: targets(typ)}
+			x.rule = func(a *assault) rule {
 				do := again(a)
 				if typ == typeInit || typ == typeResponse {
 					// They came before: let them come again behind a frame of now.
@@ -96,7 +97,8 @@ func TestAFrameThatComesAgainChangesNothing(t *testing.T) {
 					}))
 				}
 				return chain(a.asked(typ), a.arriving(typ, do))
-			}})
+			}
+			attacks = append(attacks, x)
 		}
 	}
 	under(t, attacks)
@@ -126,4 +128,26 @@ func TestAWholeSessionThatComesAgainAfterItsEndOpensNone(t *testing.T) {
 		next.Abort()
 		return got
 	}, rule: func(a *assault) rule { return a.recording(a.older) }}})
+}
+
+// Each RESUME costs its receiver a window that it sends again, so one is not answered twice.
+func TestAResumeThatComesAgainIsNotAnsweredAgain(t *testing.T) {
+	under(t, []attack{{name: "many times", profiles: profiles, rule: func(a *assault) rule {
+		asked, answered := 0, 0
+		a.t.Cleanup(func() {
+			if answered > asked {
+				a.t.Errorf("the %s has answered %d RESUMEs with %d RESUMEDs", a.at, asked, answered)
+			}
+		})
+		return chain(a.asked(typeResume), func(l *link, w way, f *frame) []*frame {
+			switch {
+			case a.arrives(l, w, f) && f.Type == typeResume:
+				asked++
+				return a.inserts(func(f *frame) []*frame { return []*frame{f, f, f} })(l, f)
+			case w == up && l.role == a.at && a.mine(f) && f.Type == typeResumed:
+				answered++
+			}
+			return []*frame{f}
+		})
+	}}})
 }

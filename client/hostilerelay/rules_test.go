@@ -9,6 +9,9 @@ import (
 // trigger is the DATA frame that an attack waits for when it could begin anywhere: by then both ends talk.
 const trigger = 4
 
+// act is what is done to one frame: what goes on in its place.
+type act func(l *link, f *frame) []*frame
+
 // chain applies rules one after the other.
 func chain(rules ...rule) rule {
 	return func(l *link, w way, f *frame) []*frame {
@@ -25,7 +28,7 @@ func chain(rules ...rule) rule {
 }
 
 // arriving does something to each frame of a type that arrives at the attacked end.
-func (a *assault) arriving(typ relayv1.FrameType, do func(l *link, f *frame) []*frame) rule {
+func (a *assault) arriving(typ relayv1.FrameType, do act) rule {
 	return func(l *link, w way, f *frame) []*frame {
 		if !a.arrives(l, w, f) || f.Type != typ {
 			return []*frame{f}
@@ -35,7 +38,7 @@ func (a *assault) arriving(typ relayv1.FrameType, do func(l *link, f *frame) []*
 }
 
 // answering is arriving at the attacked end's peer.
-func (a *assault) answering(typ relayv1.FrameType, do func(l *link, f *frame) []*frame) rule {
+func (a *assault) answering(typ relayv1.FrameType, do act) rule {
 	return func(l *link, w way, f *frame) []*frame {
 		if !a.answers(l, w, f) || f.Type != typ {
 			return []*frame{f}
@@ -45,7 +48,7 @@ func (a *assault) answering(typ relayv1.FrameType, do func(l *link, f *frame) []
 }
 
 // from is how something is done from the n-th time on (the first is 1), and some times in a row.
-func from(n, times int, do func(l *link, f *frame) []*frame) func(l *link, f *frame) []*frame {
+func from(n, times int, do act) act {
 	seen := 0
 	return func(l *link, f *frame) []*frame {
 		if seen++; seen < n || seen >= n+times {
@@ -56,7 +59,7 @@ func from(n, times int, do func(l *link, f *frame) []*frame) func(l *link, f *fr
 }
 
 // once is from at the trigger, one time.
-func once(do func(l *link, f *frame) []*frame) func(l *link, f *frame) []*frame {
+func once(do act) act {
 	return from(trigger, 1, do)
 }
 
@@ -67,7 +70,7 @@ func (a *assault) drops(*link, *frame) []*frame {
 }
 
 // changes puts a changed frame in the place of each.
-func (a *assault) changes(how func(f *frame)) func(*link, *frame) []*frame {
+func (a *assault) changes(how func(f *frame)) act {
 	return func(_ *link, f *frame) []*frame {
 		a.bite()
 		return []*frame{f.with(how)}
@@ -75,7 +78,7 @@ func (a *assault) changes(how func(f *frame)) func(*link, *frame) []*frame {
 }
 
 // inserts puts frames in front of each.
-func (a *assault) inserts(what func(f *frame) []*frame) func(*link, *frame) []*frame {
+func (a *assault) inserts(what func(f *frame) []*frame) act {
 	return func(_ *link, f *frame) []*frame {
 		fs := what(f)
 		for range fs {

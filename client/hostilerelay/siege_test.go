@@ -17,7 +17,7 @@ import (
 
 const (
 	// atOnce is how many attacks of a table run at once: they mostly wait.
-	atOnce = 24
+	atOnce = 32
 	// talked is how many messages each end of an attacked session sends.
 	talked = 20
 )
@@ -81,7 +81,7 @@ type attack struct {
 	name string
 	// at are the ends that it is done to; nil: each.
 	at []role
-	// profiles are the ones that it is done with at each end; nil: with one at the client and with the other at the daemon.
+	// profiles are the ones that it is done with at each end; nil: one at the client and the other at the daemon.
 	profiles []identity.Profile
 	settings
 	// rule is the attack, made for one session.
@@ -166,7 +166,8 @@ func under(t *testing.T, attacks []attack) {
 				with = profiles[(i+j)%2:][:1]
 			}
 			for _, p := range with {
-				jobs = append(jobs, job{fmt.Sprintf("%s/%s/%s", x.name, r, p), func(t *testing.T, relay *relaytest.Relay) { x.run(t, relay, r, p) }})
+				name := fmt.Sprintf("%s/%s/%s", x.name, r, p)
+				jobs = append(jobs, job{name, func(t *testing.T, relay *relaytest.Relay) { x.run(t, relay, r, p) }})
 			}
 		}
 	}

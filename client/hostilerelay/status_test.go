@@ -9,10 +9,10 @@ import (
 	"github.com/getviewport/relay/internal/reason"
 )
 
-// harmless are the codes of a STATUS about a session that end nothing.
+// harmless are the codes of a STATUS about an open session that end nothing: it goes on, some of them make it wait.
 var harmless = map[reason.Code]bool{
 	reason.SequenceGap: true, reason.SequenceReplay: true, reason.PeerUnavailable: true, reason.PeerAvailable: true,
-	reason.Probe: true,
+	reason.Probe: true, reason.Capacity: true, reason.RateLimited: true,
 }
 
 // everyCode is what a STATUS can have, and two that none has.
@@ -48,7 +48,8 @@ func TestAStatusAboutTheLinkEndsNoSession(t *testing.T) {
 		}
 	}
 	attacks := []attack{
-		{name: "an absent daemon", rule: tells(reason.PeerUnavailable)}, {name: "a new daemon", rule: tells(reason.PeerAvailable)},
+		{name: "an absent daemon", rule: tells(reason.PeerUnavailable)},
+		{name: "a new daemon", rule: tells(reason.PeerAvailable)},
 		{name: "drain", rule: tells(reason.Draining)},
 	}
 	var rest []reason.Code

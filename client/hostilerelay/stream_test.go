@@ -76,18 +76,22 @@ func TestWhatIsNoEnvelopeCostsTheLinkAndNoSession(t *testing.T) {
 	element := func(b ...byte) []byte { return append([]byte{0x0a, byte(len(b))}, b...) }
 	var attacks []attack
 	for name, raw := range map[string]func(f *frame) []byte{
-		"junk":               func(*frame) []byte { return randomBytes(100) },
-		"an empty envelope":  func(*frame) []byte { return element() },
-		"a truncated one":    func(f *frame) []byte { b := f.bytes(); return b[:len(b)-5] },
-		"another wire type":  func(*frame) []byte { return element(0x1a, 1, 3) },
-		"a field twice":      func(f *frame) []byte { return element(0x20, 1, 0x20, 2) },
-		"a long field":       func(*frame) []byte { return element(append([]byte{0x0a, 0x80 - 1}, make([]byte, 100)...)...) },
+		"junk":              func(*frame) []byte { return randomBytes(100) },
+		"an empty envelope": func(*frame) []byte { return element() },
+		"a truncated one":   func(f *frame) []byte { b := f.bytes(); return b[:len(b)-5] },
+		"another wire type": func(*frame) []byte { return element(0x1a, 1, 3) },
+		"a field twice":     func(f *frame) []byte { return element(0x20, 1, 0x20, 2) },
+		"a long field": func(f *frame) []byte {
+			return f.with(func(f *frame) { f.Workspace = make([]byte, 129) }).bytes()
+		},
 		"sequence 0":         func(f *frame) []byte { return f.with(func(f *frame) { f.Sequence = 0 }).bytes() },
 		"sequence 2^63":      func(f *frame) []byte { return f.with(func(f *frame) { f.Sequence = 1 << 63 }).bytes() },
 		"an ACK that counts": func(f *frame) []byte { return f.with(func(f *frame) { f.Type = typeAck }).bytes() },
 		"a type beyond all":  func(f *frame) []byte { return f.with(func(f *frame) { f.Type = 39 }).bytes() },
 		"a legacy frame":     func(f *frame) []byte { return f.with(func(f *frame) { f.Type = 33 }).bytes() },
-		"a foreign id":       func(f *frame) []byte { return f.with(func(f *frame) { f.Session = []byte("me") }).bytes() },
+		"a foreign id": func(f *frame) []byte {
+			return f.with(func(f *frame) { f.Session = []byte("me") }).bytes()
+		},
 		"a malformed status": func(f *frame) []byte {
 			return f.status(envelope.Status{}).with(func(f *frame) { f.Status = []byte{0xff} }).bytes()
 		},
@@ -125,13 +129,15 @@ func TestSessionsObeyTheSmallestLimitsThatTheRelaySays(t *testing.T) {
 	most := map[string]string{window: "16777216", message: "16777216", envelopes: "4128768"}
 	var jobs []job
 	for name, says := range map[string]map[role]map[string]string{
-		"the least":                  {atClient: least, atDaemon: least},
-		"the most":                   {atClient: most, atDaemon: most},
-		"the most to the client":     {atClient: most, atDaemon: least},
-		"the most to the daemon":     {atClient: least, atDaemon: most},
-		"another relay":              {atClient: {"viewport-relay-id": ""}, atDaemon: {"viewport-relay-id": "a b"}},
-		"no heartbeats":              {atClient: {"viewport-heartbeat": "0"}, atDaemon: {"viewport-heartbeat": "0"}},
-		"other heartbeats":           {atClient: {"viewport-heartbeat": "60000"}, atDaemon: {"viewport-heartbeat": "3600000"}},
+		"the least":              {atClient: least, atDaemon: least},
+		"the most":               {atClient: most, atDaemon: most},
+		"the most to the client": {atClient: most, atDaemon: least},
+		"the most to the daemon": {atClient: least, atDaemon: most},
+		"another relay":          {atClient: {"viewport-relay-id": ""}, atDaemon: {"viewport-relay-id": "a b"}},
+		"no heartbeats":          {atClient: {"viewport-heartbeat": "0"}, atDaemon: {"viewport-heartbeat": "0"}},
+		"other heartbeats": {
+			atClient: {"viewport-heartbeat": "60000"}, atDaemon: {"viewport-heartbeat": "3600000"},
+		},
 		"what nobody has asked for":  {atClient: {"viewport-other": "1"}, atDaemon: {"grpc-other": "x"}},
 		"the same, to the other end": {atDaemon: {window: "131072"}, atClient: {message: "16000"}},
 	} {
@@ -140,7 +146,8 @@ func TestSessionsObeyTheSmallestLimitsThatTheRelaySays(t *testing.T) {
 				w := newWorld(t, relay, p, settings{prepare: limitsOf(says)})
 				up, down := w.open(w.client)
 				if up.MaxMessage() != down.MaxMessage() {
-					t.Errorf("the client sends messages of %d bytes, the daemon of %d", up.MaxMessage(), down.MaxMessage())
+					t.Errorf("the client sends messages of %d bytes, the daemon of %d", up.MaxMessage(),
+						down.MaxMessage())
 				}
 				if says[atClient][message] == "16000" && up.MaxMessage() != 16000 {
 					t.Errorf("got messages of %d bytes, want 16000", up.MaxMessage())
@@ -171,11 +178,13 @@ func TestSessionsObeyTheSmallestLimitsThatTheRelaySays(t *testing.T) {
 func TestARelayThatSaysWhatNoRelayMaySayIsRefused(t *testing.T) {
 	var jobs []job
 	for header, values := range map[string][]string{
-		"viewport-protocol":       {"0", "2", "1 1", "one", "+1 1"},
-		"viewport-session-window": {"", "0", "131071", "16777217", "-1", "1e6", "1048576 1048576", "0x100000", "99999999999999999999"},
-		"viewport-max-envelope":   {"", "0", "65535", "4194305", "65536 65536"},
-		"viewport-max-message":    {"", "0", "15999", "16777217", "16000 16000"},
-		"viewport-heartbeat":      {"", "-1", "3600001", "1 1"},
+		"viewport-protocol": {"0", "2", "1 1", "one", "+1 1"},
+		"viewport-session-window": {
+			"", "0", "131071", "16777217", "-1", "1e6", "1048576 1048576", "0x100000", "99999999999999999999",
+		},
+		"viewport-max-envelope": {"", "0", "65535", "4194305", "65536 65536"},
+		"viewport-max-message":  {"", "0", "15999", "16777217", "16000 16000"},
+		"viewport-heartbeat":    {"", "-1", "3600001", "1 1"},
 	} {
 		for _, v := range values {
 			jobs = append(jobs, job{fmt.Sprintf("%s/%q", header, v), func(t *testing.T, relay *relaytest.Relay) {
@@ -185,6 +194,47 @@ func TestARelayThatSaysWhatNoRelayMaySayIsRefused(t *testing.T) {
 				_, err := client.Dial(w.ctx, w.dial)
 				if got, want := endOf(err), (end{"INTERNAL", "relay"}); got != want {
 					t.Errorf("Dial: got %v, want %v", err, want)
+				}
+			}})
+		}
+	}
+	together(t, jobs)
+}
+
+// A relay that promises heartbeats and sends none, or that swallows everything, is a link that is dead.
+func TestALinkThatIsSilentIsReplacedAndNothingIsLost(t *testing.T) {
+	var jobs []job
+	for name, swallows := range map[string]bool{"no heartbeats": false, "nothing at all": true} {
+		for _, r := range eachEnd {
+			jobs = append(jobs, job{name + "/" + string(r), func(t *testing.T, relay *relaytest.Relay) {
+				w := newWorld(t, relay, identity.NoiseIKpsk2, settings{prepare: limitsOf(map[role]map[string]string{
+					r: {"viewport-heartbeat": "400"},
+				})})
+				c := w.converse('a')
+				if err := c.exchange(w.ctx, 3); err != nil {
+					t.Fatal(err)
+				}
+				var first *link
+				w.m.do(func() { first = w.m.latest(r) })
+				w.m.set(func(l *link, way way, f *frame) []*frame {
+					if swallows && l == first {
+						return nil
+					}
+					return []*frame{f}
+				})
+				talks := make(chan error, 1)
+				if swallows {
+					go func() { talks <- c.exchange(w.ctx, 3) }()
+				}
+				w.m.await(w.ctx, r, 3)
+				if !swallows {
+					talks <- c.exchange(w.ctx, 3)
+				}
+				if err := <-talks; err != nil {
+					t.Errorf("the session: %v", err)
+				}
+				if err := c.finish(w.ctx); err != nil {
+					t.Errorf("the session: %v", err)
 				}
 			}})
 		}

@@ -102,8 +102,8 @@ func (s *side) receive(ctx context.Context, n int) error {
 			return err
 		}
 		if want := message(s.tag, s.peer.role, received); string(m) != string(want) || received >= sent {
-			return fmt.Errorf("%w: at the %s came %d bytes %.20x, want message %d of %d: %d bytes %.20x", errUnsafe, s.role,
-				len(m), m, received, sent, len(want), want)
+			return fmt.Errorf("%w: at the %s came %d bytes %.20x, want message %d of %d: %d bytes %.20x", errUnsafe,
+				s.role, len(m), m, received, sent, len(want), want)
 		}
 		s.received.Add(1)
 		signal(s.moved)

@@ -31,7 +31,7 @@ var builtBinaries struct {
 	err  error
 }
 
-// built is a folder with viewport and viewport-dev in it, as `make build` makes it; built once for all tests.
+// built is a folder with all binaries in it, as `make build` makes it; built once for all tests.
 func built(t *testing.T) string {
 	t.Helper()
 	b := &builtBinaries
@@ -42,7 +42,7 @@ func built(t *testing.T) string {
 		if b.dir, b.err = filepath.EvalSymlinks(b.dir); b.err != nil {
 			return
 		}
-		out, err := exec.Command("go", "build", "-o", b.dir+"/", "../viewport", ".").CombinedOutput()
+		out, err := exec.Command("go", "build", "-o", b.dir+"/", "../viewport", "../viewport-relay", ".").CombinedOutput()
 		if err != nil {
 			b.err = errors.New(err.Error() + ": " + string(out))
 		}
@@ -63,7 +63,7 @@ func removeBinaries(code int) {
 func command(t *testing.T, bin string, args ...string) (cmd *exec.Cmd, temporary string) {
 	t.Helper()
 	temporary = t.TempDir()
-	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	t.Cleanup(cancel)
 	cmd = exec.CommandContext(ctx, filepath.Join(bin, "viewport-dev"), args...)
 	cmd.Dir = temporary
@@ -317,7 +317,7 @@ func TestAPortInUseIsToldWithItsFlag(t *testing.T) {
 func TestWithoutABuiltDaemonItSaysMakeBuild(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	// The test binary has no viewport beside it.
-	for _, args := range [][]string{anyPort, {"demo"}} {
+	for _, args := range [][]string{anyPort, {"demo"}, {"chaos"}, {"storm", "--clients", "1"}} {
 		if code := run(args, nil, &stdout, &stderr); code != exitFailure || !strings.Contains(stderr.String(), "make build") {
 			t.Errorf("%v: got exit code %d, %q; want %d and make build", args, code, stderr.String(), exitFailure)
 		}

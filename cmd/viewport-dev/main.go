@@ -1,6 +1,7 @@
 // Command viewport-dev is a relay and a platform for development in one process. Without a command it runs both and a
 // daemon until Ctrl-C and prints commands to try; `demo` runs a real encrypted session through a relay, reads both
-// links while it does so, and says what they showed.
+// links while it does so, and says what they showed. `chaos` and `storm` run the real relay as a process, kill it and
+// cut its links, and count what was lost.
 //
 // It is never part of a release: its platform gives tokens to anybody on this machine.
 //
@@ -9,7 +10,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -32,9 +32,12 @@ var version = "unknown"
 type cli struct {
 	Version kong.VersionFlag `help:"Print the version."`
 
-	Run  runCommand  `cmd:"" default:"withargs" help:"Run relay, development platform and one daemon until Ctrl-C."`
-	Demo demoCommand `cmd:"" help:"Run a real encrypted session through a relay and show what the relay saw."`
-	Peer peerCommand `cmd:"" hidden:"" help:"The far end of the demo's push."`
+	Run      runCommand      `cmd:"" default:"withargs" help:"Run relay, development platform and one daemon until Ctrl-C."`
+	Demo     demoCommand     `cmd:"" help:"Run a real encrypted session through a relay and show what the relay saw."`
+	Chaos    chaosCommand    `cmd:"" help:"Kill the relay and cut its links at random, and count what is lost."`
+	Storm    stormCommand    `cmd:"" help:"Cut thousands of clients at once, and see them come back."`
+	Peer     peerCommand     `cmd:"" hidden:"" help:"The far end of the demo's push."`
+	Endpoint endpointCommand `cmd:"" hidden:"" help:"A daemon or clients of chaos and storm."`
 }
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
@@ -70,6 +73,12 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	switch parsed.Selected().Name {
 	case "demo":
 		err = c.Demo.run(ctx, stdout)
+	case "chaos":
+		err = c.Chaos.run(ctx, stdout, stderr)
+	case "storm":
+		err = c.Storm.run(ctx, stdout, stderr)
+	case "endpoint":
+		err = c.Endpoint.run(ctx, stdin, stdout, stderr)
 	case "peer":
 		err = c.Peer.run(stdin, stdout)
 	default:
@@ -81,6 +90,3 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	return exitOK
 }
-
-// errNoViewport says how to get the binary that the daemon and the client are.
-var errNoViewport = errors.New("there is no viewport beside viewport-dev: run `make build`, which makes both in bin/")

@@ -30,11 +30,18 @@ func binaries() (self, viewport string, err error) {
 	if self, err = filepath.EvalSymlinks(self); err != nil {
 		return "", "", err
 	}
-	viewport = filepath.Join(filepath.Dir(self), "viewport")
-	if info, err := os.Stat(viewport); err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
-		return "", "", fmt.Errorf("%w (looked for %s)", errNoViewport, viewport)
+	viewport, err = beside(self, "viewport")
+	return self, viewport, err
+}
+
+// beside returns the binary of that name in the folder of this one.
+func beside(self, name string) (string, error) {
+	path := filepath.Join(filepath.Dir(self), name)
+	if info, err := os.Stat(path); err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
+		return "", fmt.Errorf("there is no %s beside viewport-dev: run `make build`, which makes all in bin/ (looked for %s)",
+			name, path)
 	}
-	return self, viewport, nil
+	return path, nil
 }
 
 // environment is this process's own without what would tell viewport something else, and with what is given.
@@ -78,6 +85,12 @@ func adopt(name string, cmd *exec.Cmd) *process {
 // exitCode is the exit code of a process that has ended; -1 if a signal ended it.
 func (p *process) exitCode() int { return p.cmd.ProcessState.ExitCode() }
 
+// kill ends the process and its group at once, and waits for it.
+func (p *process) kill() {
+	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	<-p.done
+}
+
 // end ends the process and its group, waits for it, and says if it did not end by itself.
 func (p *process) end() error {
 	late := false
@@ -93,8 +106,7 @@ func (p *process) end() error {
 			late = true
 		}
 	}
-	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
-	<-p.done
+	p.kill()
 	if late {
 		return fmt.Errorf("%s did not end within %v after SIGTERM and was killed", p.name, endGrace)
 	}

@@ -135,10 +135,10 @@ type running struct {
 	stderr *bufio.Scanner
 }
 
-// start runs serve on any free port, and waits for the log to say msg.
+// start runs serve, on any free port unless environ says otherwise, and waits for the log to say msg.
 func start(t *testing.T, msg string, environ ...string) (running, map[string]any) {
 	t.Helper()
-	cmd := command(t, append(environ, enough, "RELAY_LISTEN_PORT=0", "RELAY_LOG_LEVEL=debug"), "serve")
+	cmd := command(t, append([]string{enough, "RELAY_LISTEN_PORT=0", "RELAY_LOG_LEVEL=debug"}, environ...), "serve")
 	pipe, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -189,7 +189,7 @@ func (r running) rest(t *testing.T) (code int, log string) {
 func TestASignalEndsServeCleanly(t *testing.T) {
 	for _, signal := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
 		t.Run(signal.String(), func(t *testing.T) {
-			r, line := start(t, "serving")
+			r, line := start(t, "serving", "RELAY_READINESS_DELAY=0")
 			if line["version"] != "v0.0.0-test" {
 				t.Errorf("got version %v, want v0.0.0-test", line["version"])
 			}

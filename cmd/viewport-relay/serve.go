@@ -68,7 +68,11 @@ func serverConfig(cfg config.Config, log *slog.Logger) server.Config {
 		Audience:            cfg.Audience,
 		ValidateTimeout:     cfg.ValidateTimeout,
 		ValidateConcurrency: cfg.ValidateConcurrency,
+		RecheckInterval:     cfg.RecheckInterval,
+		StateDir:            cfg.StateDir,
 		Heartbeat:           cfg.Heartbeat,
+		ReadinessDelay:      cfg.ReadinessDelay,
+		DrainTime:           cfg.DrainTime,
 		Limits: server.Limits{
 			SessionWindow: cfg.SessionWindow,
 			MaxEnvelope:   cfg.MaxEnvelope,

@@ -46,14 +46,56 @@ func (s *Server) SetFault(e Endpoint, f Fault) {
 	s.faults[e] = f
 }
 
-// Calls are how many requests came so far, those that met a fault included.
-type Calls struct{ JWKS, Validate, Tokens, Redirected int }
+// Calls are how many requests came, those that met a fault included, since the start or ResetCalls.
+type Calls struct {
+	JWKS, Validate, Tokens, Redirected int
+	// ValidateAtOnce is how many validate calls were under way at once, at most.
+	ValidateAtOnce int
+}
 
 // Calls returns the counts.
 func (s *Server) Calls() Calls {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.calls
+}
+
+// ResetCalls begins to count anew. Validate calls that are under way count as being under way.
+func (s *Server) ResetCalls() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls = Calls{ValidateAtOnce: s.validating}
+}
+
+// together notes how many requests are answered at once.
+func (s *Server) together(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		s.validating++
+		s.calls.ValidateAtOnce = max(s.calls.ValidateAtOnce, s.validating)
+		s.mu.Unlock()
+		defer func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.validating--
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// work lets Config.ValidateTime pass, unless the caller gives up. The body must have been read: before that net/http
+// does not notice.
+func (s *Server) work(r *http.Request) {
+	if s.config.ValidateTime == 0 {
+		return
+	}
+	timer := time.NewTimer(s.config.ValidateTime)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.Context().Done():
+	case <-s.closing:
+	}
 }
 
 // enter counts a request and returns the fault that it meets.

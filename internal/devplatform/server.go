@@ -24,6 +24,8 @@ type Config struct {
 	Issuer, Audience string
 	// InternalKey, if set, is what validate wants in header x-relay-internal-key.
 	InternalKey string
+	// ValidateTime is how long each validate call takes, as one over a network does; 0: as long as the work takes.
+	ValidateTime time.Duration
 }
 
 // Server is a platform. It is an http.Handler that can be used by itself; Start makes it listen.
@@ -41,6 +43,7 @@ type Server struct {
 	revocations map[claim]bool
 	faults      map[Endpoint]Fault
 	calls       Calls
+	validating  int    // validate calls that are being answered
 	url         string // empty before Start
 	closed      bool
 
@@ -141,7 +144,7 @@ func (s *Server) routes() *http.ServeMux {
 	})
 	mux.Handle("GET /.well-known/jwks.json", keys)
 	mux.Handle("GET /api/.well-known/jwks.json", keys)
-	mux.Handle("POST "+validatePath, s.faulty(Validate, func(c *Calls) { c.Validate++ }, s.validate))
+	mux.Handle("POST "+validatePath, s.together(s.faulty(Validate, func(c *Calls) { c.Validate++ }, s.validate)))
 	mux.HandleFunc(redirectPath, func(w http.ResponseWriter, _ *http.Request) {
 		s.enter(0, func(c *Calls) { c.Redirected++ })
 		w.WriteHeader(http.StatusNotFound)

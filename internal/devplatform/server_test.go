@@ -11,7 +11,10 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -298,8 +301,50 @@ func TestCallsAreCounted(t *testing.T) {
 	ask(t, client, s.URL()+"/.well-known/jwks.json", nil)
 	ask(t, client, s.URL()+"/api/.well-known/jwks.json", nil)
 	ask(t, client, s.ValidateURL(), `{}`)
+	ask(t, client, s.ValidateURL(), `{}`)
 	ask(t, client, s.URL()+"/dev/tokens", `{}`)
-	if got, want := s.Calls(), (Calls{JWKS: 2, Validate: 1, Tokens: 1}); got != want {
+	if got, want := s.Calls(), (Calls{JWKS: 2, Validate: 2, Tokens: 1, ValidateAtOnce: 1}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
+}
+
+func TestTheMostValidateCallsAtOnceAreCountedUntilAReset(t *testing.T) {
+	s, client := start(t, Config{})
+	s.SetFault(Validate, Hang)
+	ctx, cancel := context.WithCancel(t.Context())
+	var calls sync.WaitGroup
+	for range 3 {
+		calls.Go(func() { _, _ = send(ctx, client, s.ValidateURL(), `{}`) })
+	}
+	for s.Calls().Validate < 3 {
+		runtime.Gosched()
+	}
+	if got := s.Calls().ValidateAtOnce; got != 3 {
+		t.Errorf("got %d at once, want 3", got)
+	}
+	s.ResetCalls()
+	if got, want := s.Calls(), (Calls{ValidateAtOnce: 3}); got != want {
+		t.Errorf("after a reset, while they are under way: got %+v, want %+v", got, want)
+	}
+	cancel()
+	calls.Wait()
+	for s.Calls().ValidateAtOnce > 0 { // the handlers end a little later than the callers
+		runtime.Gosched()
+		s.ResetCalls()
+	}
+}
+
+func TestAValidateCallTakesAsLongAsItIsConfigured(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := New(Config{ValidateTime: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		s.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, validatePath,
+			strings.NewReader(`{"relayToken":"x","workspaceId":"w"}`)))
+		if got := time.Since(began); got != time.Minute {
+			t.Errorf("got %v, want a minute", got)
+		}
+	})
 }

@@ -34,6 +34,7 @@ func (s *Server) validate(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusBadRequest, refusal{Reason: "REQUEST_INVALID"})
 		return
 	}
+	s.work(r)
 	claims, reason := s.verify(request.RelayToken)
 	if reason != "" {
 		answer(w, http.StatusUnauthorized, refusal{Reason: reason})

@@ -2,6 +2,7 @@ package secrets_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,24 +18,31 @@ import (
 	"testing"
 	"time"
 
+	"github.com/getviewport/relay/client"
 	"github.com/getviewport/relay/server"
 )
 
 // aloneVariable makes the test binary a relay that shares its process with nobody and tells what its heap holds. It has
-// the relay's address of the platform.
+// a loneRelay.
 const aloneVariable = "SECRETS_RELAY_ALONE"
+
+// loneRelay is the relay's configuration.
+type loneRelay struct {
+	JWKS, Validate string
+	Recheck        time.Duration // 0: off
+}
 
 // alone runs the relay as somebody would who embeds it. Each line of its input is the name of a file that gets a dump of
 // the heap; the end of the input ends it.
 func alone() error {
-	var urls [2]string
-	if err := json.Unmarshal([]byte(os.Getenv(aloneVariable)), &urls); err != nil {
+	var wanted loneRelay
+	if err := json.Unmarshal([]byte(os.Getenv(aloneVariable)), &wanted); err != nil {
 		return err
 	}
 	relay, err := server.New(server.Config{
-		Listen: "127.0.0.1:0", JWKSURL: urls[0], ValidateURL: urls[1], InternalKey: internalKey,
-		Heartbeat: 20 * time.Second,
-		Log:       slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Listen: "127.0.0.1:0", JWKSURL: wanted.JWKS, ValidateURL: wanted.Validate, InternalKey: internalKey,
+		Heartbeat: 20 * time.Second, RecheckInterval: wanted.Recheck,
+		Log: slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {
 		return err
@@ -78,9 +86,9 @@ type embedded struct {
 	dumps  int
 }
 
-func launchAlone(t *testing.T, p *platform) *embedded {
+func launchAlone(t *testing.T, p *platform, recheck time.Duration) *embedded {
 	t.Helper()
-	urls, err := json.Marshal([2]string{p.jwks(), p.validate()})
+	wanted, err := json.Marshal(loneRelay{p.jwks(), p.validate(), recheck})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +97,7 @@ func launchAlone(t *testing.T, p *platform) *embedded {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(self)
-	cmd.Env = []string{aloneVariable + "=" + string(urls)}
+	cmd.Env = []string{aloneVariable + "=" + string(wanted)}
 	orders, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -122,12 +130,37 @@ func (r *embedded) heap() []byte {
 	return dump
 }
 
-func TestTheRelayKeepsATokenOnlyUntilItIsValidated(t *testing.T) {
+func TestWithoutRechecksTheRelayKeepsATokenOnlyUntilItIsValidated(t *testing.T) {
 	p := startPlatform(t)
-	r := launchAlone(t, p)
+	r := launchAlone(t, p, 0)
 	c := newCanaries(t, r.addr)
 	l := c.session()
 	r.settles(p, "the heap during the session", &c.endToEnd, &c.people, &c.tokens)
+	l.end(c)
+	r.settles(p, "the heap after the session", &c.endToEnd, &c.people, &c.tokens)
+}
+
+func TestForRechecksTheTokenOfALiveLinkIsKeptOnceAndIsGoneWithTheLink(t *testing.T) {
+	p := startPlatform(t)
+	r := launchAlone(t, p, time.Hour) // while it is asked about there are more, in the call
+	c := newCanaries(t, r.addr)
+	l := c.session()
+	r.until(p, "the heap during the session", func(heap []byte, last bool) bool {
+		once := true
+		for who, source := range map[string]client.TokenSource{"daemon": c.daemon.Token, "client": c.client.Token} {
+			token, err := source(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := bytes.Count(heap, []byte(token[len(token)-64:]))
+			once = once && n == 1
+			if last && n != 1 {
+				t.Errorf("the heap during the session has the %s's token %d times, want once", who, n)
+			}
+		}
+		return once
+	})
+	r.settles(p, "the heap during the session", &c.endToEnd)
 	l.end(c)
 	r.settles(p, "the heap after the session", &c.endToEnd, &c.people, &c.tokens)
 }
@@ -136,28 +169,34 @@ func TestTheRelayKeepsATokenOnlyUntilItIsValidated(t *testing.T) {
 // to the platform end in their own time.
 func (r *embedded) settles(p *platform, what string, all ...*marks) {
 	r.t.Helper()
+	r.until(p, what, func(heap []byte, last bool) bool {
+		found := 0
+		for _, m := range all {
+			found += len(m.find(heap))
+			if last {
+				m.absent(r.t, what, heap)
+			}
+		}
+		return found == 0
+	})
+}
+
+// until dumps the heap until it is as it should be; the last time, good says what is wrong with it.
+func (r *embedded) until(p *platform, what string, good func(heap []byte, last bool) bool) {
+	r.t.Helper()
 	var known marks
 	known.addText("the workspace's id", workspace)
 	deadline, cancel := context.WithTimeout(context.Background(), settleTime)
 	defer cancel()
-	for {
+	for last := false; !last; {
+		last = deadline.Err() != nil
 		// What they have in their buffers ends with them, at the latest 4 s after the last call.
 		p.CloseClientConnections()
 		heap := r.heap()
 		if len(known.find(heap)) == 0 {
 			r.t.Fatalf("%s, %d bytes, lacks the workspace's id: it was not searched", what, len(heap))
 		}
-		found := 0
-		for _, m := range all {
-			found += len(m.find(heap))
-		}
-		if found == 0 {
-			return
-		}
-		if deadline.Err() != nil {
-			for _, m := range all {
-				m.absent(r.t, what, heap)
-			}
+		if good(heap, last) {
 			return
 		}
 	}

@@ -34,6 +34,7 @@ func launch(t *testing.T, p *platform, environ []string, before ...string) *proc
 		"RELAY_LISTEN_PORT=0", "RELAY_ADMIN_LISTEN=127.0.0.1:0", "RELAY_ADMIN_TOKEN=" + adminToken,
 		"RELAY_INTERNAL_KEY=" + internalKey, "RELAY_JWKS_URL=" + p.jwks(), "RELAY_VALIDATE_URL=" + p.validate(),
 		"RELAY_LOG_LEVEL=debug", "RELAY_VALIDATE_TIMEOUT=5s",
+		"RELAY_READINESS_DELAY=0", "RELAY_DRAIN_TIME=2s",
 	}, environ...)
 	r := follow(t, cmd)
 	line := r.out.line(t, r.ended, `"msg":"serving"`)

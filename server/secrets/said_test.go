@@ -221,6 +221,17 @@ func (c *canaries) operators(r *process) (told string) {
 			links, err := admin.ListConnections(ctx, &relayv1.ListConnectionsRequest{PageToken: page})
 			told += messageOr(links, err)
 		}
+		// The answers show the operator's own words; what is said elsewhere does not.
+		for _, reason := range []string{text, text + "\n"} {
+			_, err := admin.RevokePairing(ctx, &relayv1.RevokePairingRequest{
+				WorkspaceId: "elsewhere", Pairing: &relayv1.RevokePairingRequest_TokenId{TokenId: "t"}, Reason: reason,
+			})
+			told += messageOr(nil, err)
+		}
+		revocations, err := admin.ListRevocations(ctx, &relayv1.ListRevocationsRequest{WorkspaceId: text, PageToken: text})
+		told += messageOr(revocations, err)
+		restored, err := admin.RestorePairing(ctx, &relayv1.RestorePairingRequest{WorkspaceId: text})
+		told += messageOr(restored, err)
 		for _, path := range []string{"/metrics", "/" + text} {
 			told += r.get("http://"+r.admin+path, "Authorization", authorization)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/getviewport/relay/server/internal/admission"
 	"github.com/getviewport/relay/server/internal/hub"
 	"github.com/getviewport/relay/server/internal/quota"
+	"github.com/getviewport/relay/server/internal/recheck"
 )
 
 // metrics reads the hub's counters when it is scraped: the path of a frame counts with plain integers. Labels are bounded:
@@ -24,7 +25,9 @@ type Sources struct {
 	Hub      *hub.Hub
 	Refusals *Refusals
 	Admitter *admission.Admitter
-	Limits   *quota.Table
+	// Recheck is nil when it is switched off.
+	Recheck *recheck.Checker
+	Limits  *quota.Table
 }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -50,6 +53,8 @@ var (
 	limitedDesc  = desc("limit_refusals_total", "What limits refused or ended: streams, sessions, handshakes, frames.", "limit")
 	usedDesc     = desc("limit_used", "What is taken of a limit, where it is one of the process.", "limit")
 	flightDesc   = desc("validate_calls_in_flight", "Validate calls under way.")
+	endedDesc    = desc("links_ended_total", "Links that lived and were ended by the relay for what became of their token.", "reason")
+	recheckDesc  = desc("rechecks_total", "Questions to the platform about the token of a live link, by what came of them.", "result")
 )
 
 // Describe sends the descriptions.
@@ -81,6 +86,14 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	counter(validateDesc, stats.Validations)
 	counter(vfailsDesc, stats.ValidationFailures)
 	gauge(flightDesc, float64(stats.InFlight))
+	ends := m.Hub.Ends()
+	counter(endedDesc, ends.Revoked.Load(), reason.PairingRevoked.Metric())
+	counter(endedDesc, ends.Expired.Load(), reason.TokenExpired.Metric())
+	for v := range admission.Verdicts {
+		if m.Recheck != nil {
+			counter(recheckDesc, m.Recheck.Counts(v), v.String())
+		}
+	}
 	for _, row := range m.Limits.Rows() {
 		gauge(limitDesc, row.Value, row.Name)
 		counter(limitedDesc, row.Count(), row.Name)

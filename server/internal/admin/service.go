@@ -1,11 +1,12 @@
 // Package admin is the operator's side of a relay: AdminService over gRPC, metrics over HTTP, and the token that both
-// want. It reads what the hub knows and changes nothing.
+// want. It shows what the hub knows, and changes nothing but the list of revocations.
 package admin
 
 import (
 	"cmp"
 	"context"
 	"encoding/base64"
+	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +21,7 @@ import (
 	"github.com/getviewport/relay/internal/reason"
 	"github.com/getviewport/relay/internal/route"
 	"github.com/getviewport/relay/server/internal/hub"
+	"github.com/getviewport/relay/server/internal/revocation"
 )
 
 const (
@@ -33,12 +35,18 @@ type Service struct {
 	// RelayID and Version say which process this is, Started since when it runs.
 	RelayID, Version string
 	Started          time.Time
-	// Hub is what is shown.
+	// Hub is what is shown, and where the links of a revoked pairing are ended.
 	Hub *hub.Hub
+	// Revocations are the pairings that get no link.
+	Revocations *revocation.List
 	// Refusals are the streams that were not admitted.
 	Refusals *Refusals
 	// Ready reports whether new links are taken, and if not why.
 	Ready func() (ok bool, why string)
+	// Limited is told of what a limit refuses here, for counting.
+	Limited func(*reason.Error)
+	// Log gets a line for each revocation, and what keeps one from being written.
+	Log *slog.Logger
 }
 
 // GetStatus tells how the relay is.
@@ -124,12 +132,17 @@ func (s *Service) ListConnections(_ context.Context, r *relayv1.ListConnectionsR
 			answer.NextPageToken = encodePage(strconv.FormatUint(answer.Connections[size-1].Serial, 10))
 			break
 		}
-		answer.Connections = append(answer.Connections, &relayv1.Connection{
+		c := &relayv1.Connection{
 			Serial: l.LinkStats.Serial, Role: role(l.Peer.Role), WorkspaceId: l.Workspace, RuntimeTargetId: l.Target,
 			SourceAddress: l.Source, Version: l.Version, ConnectAttempt: l.Attempt, ConnectedAt: timestamppb.New(l.Since),
 			FramesReceived: l.In.Frames, BytesReceived: l.In.Bytes, FramesSent: l.Out.Frames, BytesSent: l.Out.Bytes,
-			QueuedBytes: uint64(l.Queued), Sessions: uint32(l.Sessions),
-		})
+			QueuedBytes: uint64(l.Queued), Sessions: uint32(l.Sessions), InstallId: l.Peer.InstallID, TokenId: l.TokenID,
+		}
+		// A date that protobuf can't say would spoil the whole page.
+		if at := timestamppb.New(l.Expires); !l.Expires.IsZero() && at.IsValid() {
+			c.TokenExpiresAt = at
+		}
+		answer.Connections = append(answer.Connections, c)
 	}
 	return answer, nil
 }

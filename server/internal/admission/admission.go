@@ -4,7 +4,8 @@
 // and fails closed: when the platform can't be asked the answer is PLATFORM_UNAVAILABLE, never a Grant and never "bad
 // token". What it keeps of a token is in Grant: nothing about people, and no byte of the token itself.
 //
-// It knows no transport, counts no links and ends none: who admits, limits and re-checks links does that elsewhere.
+// It knows no transport, counts no links and ends none: who admits, limits and re-checks links does that elsewhere, and
+// keeps what a re-check needs.
 package admission
 
 import (

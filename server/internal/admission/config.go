@@ -19,7 +19,8 @@ type Config struct {
 	Issuer, Audience string
 	// ValidateTimeout bounds a validate call as a whole, the wait for its turn included; 0: 2 s.
 	ValidateTimeout time.Duration
-	// ValidateConcurrency is how many validate calls run at once; 0: 64. 16 times as many may wait.
+	// ValidateConcurrency is how many validate calls run at once, re-checks included; 0: 64. 16 times as many admissions
+	// may wait.
 	ValidateConcurrency int
 	// HTTP gives the transport to use; redirects are never followed. Nil: one of our own, without a proxy, whose
 	// connections end with Run.

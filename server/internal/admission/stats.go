@@ -29,7 +29,7 @@ func (a *Admitter) Stats() Stats {
 	if v := a.platform; v != nil {
 		s.Validations, s.ValidationFailures = v.calls.Load(), v.failures.Load()
 		s.InFlight = len(v.slots)
-		s.Waiting = max(0, int(v.present.Load())-s.InFlight)
+		s.Waiting = max(0, int(v.present.Load()+v.rechecks.Load())-s.InFlight)
 	}
 	return s
 }

@@ -34,7 +34,10 @@ type validator struct {
 	timeout          time.Duration
 	slots            chan struct{} // holds one for each call that runs
 
-	// present are the calls that run or wait for a slot: at most (1+waitingPerSlot) times the slots.
+	// rechecks counts the re-checks that have a slot; yielding are those that can be told to give it up.
+	rechecks atomic.Int64
+	yielding yielding
+	// present are the admissions that are asked about or wait for a slot: at most (1+waitingPerSlot) times the slots.
 	present atomic.Int64
 	// down: the last call failed. It keeps the log to one line per outage.
 	down atomic.Bool
@@ -63,10 +66,20 @@ func (v *validator) ask(ctx context.Context, r Request) (*claims, error) {
 	defer cancel()
 	select {
 	case v.slots <- struct{}{}:
-		defer func() { <-v.slots }()
-	case <-ctx.Done():
-		return nil, unavailable()
+	default:
+		v.yielding.one()
+		select {
+		case v.slots <- struct{}{}:
+		case <-ctx.Done():
+			return nil, unavailable()
+		}
 	}
+	defer func() { <-v.slots }()
+	return v.asked(ctx, r)
+}
+
+// asked is ask, for whoever has a slot.
+func (v *validator) asked(ctx context.Context, r Request) (*claims, error) {
 	v.calls.Add(1)
 	answer, err := v.call(ctx, r)
 	if err != nil {

@@ -58,6 +58,14 @@ func onlyRelay(i grpc.StreamServerInterceptor) grpc.StreamServerInterceptor {
 
 type grantKey struct{}
 
+// granted is an admitted stream.
+type granted struct {
+	admission.Grant
+	// token is kept for re-checks until attach hands it on; nil without them. A stream's context lives as long as the
+	// stream, so nothing else in it may have the token.
+	token []byte
+}
+
 // admit is the JWT interceptor: it turns the bearer token into a Grant, or the stream into a refusal.
 func (s *Service) admit(ctx context.Context) (context.Context, error) {
 	md, _ := metadata.FromIncomingContext(ctx)
@@ -77,7 +85,11 @@ func (s *Service) admit(ctx context.Context) (context.Context, error) {
 	if err != nil {
 		return nil, s.refuse(reason.Of(err))
 	}
-	return context.WithValue(ctx, grantKey{}, grant), nil
+	g := &granted{Grant: grant}
+	if s.recheck != nil {
+		g.token = []byte(token)
+	}
+	return context.WithValue(ctx, grantKey{}, g), nil
 }
 
 type authorizationKey struct{}
@@ -86,7 +98,8 @@ type authorizationKey struct{}
 type authorization struct{ value string }
 
 // Tap takes the bearer token out of a stream's metadata before anything else sees it (grpc.InTapHandle): gRPC keeps the
-// metadata for as long as the stream lives, and the relay wants the token only until it is validated.
+// metadata for as long as the stream lives, and the relay wants the token only until it is validated, and then, for
+// re-checks, in one place that is wiped.
 func Tap(ctx context.Context, info *tap.Info) (context.Context, error) {
 	a := &authorization{single(info.Header, metaAuthorization)}
 	delete(info.Header, metaAuthorization)

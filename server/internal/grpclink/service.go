@@ -17,6 +17,7 @@ import (
 	"github.com/getviewport/relay/server/internal/admission"
 	"github.com/getviewport/relay/server/internal/hub"
 	"github.com/getviewport/relay/server/internal/quota"
+	"github.com/getviewport/relay/server/internal/recheck"
 )
 
 // protocolVersion is what viewport-protocol announces.
@@ -47,6 +48,7 @@ func (a Announced) header() metadata.MD {
 type Service struct {
 	hub      *hub.Hub
 	admitter *admission.Admitter
+	recheck  *recheck.Checker
 	quotas   *quota.Quotas
 	header   metadata.MD
 	// headerBytes is the most request metadata of a stream.
@@ -62,7 +64,9 @@ type Service struct {
 type Config struct {
 	Hub      *hub.Hub
 	Admitter *admission.Admitter
-	Quotas   *quota.Quotas
+	// Recheck asks the platform about the tokens of live links; nil: nothing does, and no token is kept.
+	Recheck *recheck.Checker
+	Quotas  *quota.Quotas
 	// Announced is told to every peer.
 	Announced Announced
 	// HeaderBytes is the most request metadata that a stream may bring, counted as in RFC 9113, section 6.5.2.
@@ -76,7 +80,7 @@ type Config struct {
 // New returns the service.
 func New(c Config) *Service {
 	return &Service{
-		hub: c.Hub, admitter: c.Admitter, quotas: c.Quotas, header: c.Announced.header(), headerBytes: c.HeaderBytes,
+		hub: c.Hub, admitter: c.Admitter, recheck: c.Recheck, quotas: c.Quotas, header: c.Announced.header(), headerBytes: c.HeaderBytes,
 		log:     c.Log,
 		refused: c.Refused, ended: c.Ended,
 	}

@@ -36,7 +36,11 @@ type pumpKey struct{}
 // is where a second daemon is refused.
 func (s *Service) attach(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	ctx := stream.Context()
-	info := linkInfo(ctx)
+	grant := ctx.Value(grantKey{}).(*granted)
+	token := grant.token
+	grant.token = nil
+	defer clear(token)
+	info := linkInfo(ctx, &grant.Grant)
 	if refused := admitted(ctx, info.Workspace); refused != nil {
 		return s.refuse(refused)
 	}
@@ -51,18 +55,22 @@ func (s *Service) attach(srv any, stream grpc.ServerStream, _ *grpc.StreamServer
 	}
 	p.link = link
 	defer link.Detach()
+	if s.recheck != nil {
+		r := admission.Request{Role: grant.Role, Workspace: grant.Workspace, Target: grant.Target}
+		defer s.recheck.Watch(r, token, link.Revoke).Stop()
+	}
 	wrapped := middleware.WrapServerStream(stream)
 	wrapped.WrappedContext = context.WithValue(ctx, pumpKey{}, p)
 	return handler(srv, wrapped)
 }
 
 // linkInfo is what is kept of a link: connection metadata, nothing about people.
-func linkInfo(ctx context.Context) hub.Info {
-	grant := ctx.Value(grantKey{}).(admission.Grant)
+func linkInfo(ctx context.Context, grant *admission.Grant) hub.Info {
 	md, _ := metadata.FromIncomingContext(ctx)
 	info := hub.Info{
 		Workspace: grant.Workspace, Target: grant.Target,
 		Peer:    route.Peer{Role: route.Client, InstallID: grant.InstallID, Generation: grant.Generation, RequirePSK: grant.RequirePSK},
+		TokenID: grant.TokenID, Expires: grant.ExpiresAt,
 		Version: printable(single(md, metaVersion)),
 	}
 	if grant.Role == admission.RoleDaemon {
@@ -97,18 +105,37 @@ func (s *Service) run(stream grpc.ServerStream) error {
 	if err := stream.SendHeader(s.header); err != nil {
 		return err
 	}
+	if err := p.greet(); err != nil {
+		return err
+	}
 	p.link.Open()
 	ended := make(chan error, 1)
 	s.hub.Go(func() { ended <- s.read(p, stream) })
 	select {
 	case err := <-ended:
-		return err
+		// A link that was ended is forgotten at once, and then its reader fails, too: the reason is what counts.
+		select {
+		case <-p.link.Done():
+			return rpcerr.Status(p.link.Err())
+		default:
+			return err
+		}
 	case <-p.link.Done():
 		return rpcerr.Status(p.link.Err())
 	case <-stream.Context().Done():
 		// With its code, or log and metrics take a peer that left for an unknown fault.
 		return status.FromContextError(stream.Context().Err()).Err()
 	}
+}
+
+// greet sends a HEARTBEAT at once, even where they are off: nginx keeps response headers back until the first byte of the
+// body, so without one the peer would not hear that it is admitted before the first heartbeat, or ever.
+func (p *pump) greet() error {
+	var o envelope.Outgoing
+	o.Add(envelope.RunOf(envelope.AppendHeartbeat(nil, p.link.Workspace, p.link.Target, false), 1))
+	err := p.stream.SendMsg(&o) // it does not wait: gRPC has room for the first bytes of a stream
+	o.Free()                    // what gRPC did not take
+	return err
 }
 
 // read hands on what the sequencing interceptor lets through.

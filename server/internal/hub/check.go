@@ -20,6 +20,11 @@ func (h *Hub) Check() error {
 				errs = append(errs, fmt.Errorf("target %s/%s: link %d is not its own", t.key.workspace, t.key.target, l.Serial()))
 			}
 		}
+		for _, l := range t.links {
+			if !l.Expires.IsZero() && (t.expiry.IsZero() || l.Expires.Add(h.grace).Before(t.expiry)) {
+				errs = append(errs, fmt.Errorf("target %s/%s: link %d would outlive its token", t.key.workspace, t.key.target, l.Serial()))
+			}
+		}
 		if t.gone && len(t.links) > 0 {
 			errs = append(errs, fmt.Errorf("target %s/%s: gone with %d links", t.key.workspace, t.key.target, len(t.links)))
 		}

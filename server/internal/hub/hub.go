@@ -15,6 +15,7 @@ import (
 	"github.com/getviewport/relay/internal/reason"
 	"github.com/getviewport/relay/internal/route"
 	"github.com/getviewport/relay/server/internal/quota"
+	"github.com/getviewport/relay/server/internal/revocation"
 )
 
 // Hub is all targets of one relay process. Make it with New; Drain and Wait end it.
@@ -26,11 +27,23 @@ type Hub struct {
 	drops  *route.Drops
 	// refusals counts what the machines' limits refused.
 	refusals *route.Refusals
+	// revoked says which links get none, under the target's mutex; grace is how long a link may outlive its token.
+	revoked func(revocation.Names) bool
+	grace   time.Duration
+	ends    Ends
 
 	// serial is the serial of the link that came last (docs/protocol.md, Links). Drawn under a target's mutex.
 	serial atomic.Uint64
 	// running counts the goroutines of Go, and the timers of targets that are armed or fire.
 	running sync.WaitGroup
+
+	// present counts the links from Attach to the end of Detach, those that wait included. left has an element when one
+	// has gone since Drain looked.
+	present atomic.Int64
+	left    chan struct{}
+	// closed is why no link is admitted any more; nil while open. Set under mu: from then on targets gets no new one, and
+	// whoever takes a target's mutex afterwards sees it.
+	closed atomic.Pointer[reason.Error]
 
 	// mu guards what follows. It is taken before a target's mutex, never after it, and never on the path of a frame.
 	mu      sync.RWMutex
@@ -38,13 +51,9 @@ type Hub struct {
 	// workspaces has how many targets a workspace has, which may be at most perWorkspace (0: any number).
 	workspaces   map[string]int
 	perWorkspace int
-	closed       *reason.Error // why no link is admitted any more; nil while open
 	// endedIn and endedOut count the traffic of links that have ended; those that live count for themselves.
 	endedIn, endedOut route.Traffic
 }
-
-// drainPoll is how often Drain looks whether all links have left.
-const drainPoll = 20 * time.Millisecond
 
 type key struct{ workspace, target string }
 
@@ -53,7 +62,9 @@ func New(limits route.Limits, frames envelope.Limits) *Hub {
 	limits = limits.WithDefaults()
 	return &Hub{
 		limits: limits, frames: frames, budget: route.NewBudget(limits.ProcessBytes), drops: new(route.Drops),
-		refusals: new(route.Refusals), targets: make(map[key]*target), workspaces: make(map[string]int),
+		refusals: new(route.Refusals), left: make(chan struct{}, 1),
+		targets: make(map[key]*target), workspaces: make(map[string]int),
+		revoked: func(revocation.Names) bool { return false },
 	}
 }
 
@@ -84,6 +95,15 @@ func (h *Hub) Wait() {
 // has something to send and no sender runs: it starts one, which calls Take until that is false. The caller calls Detach
 // when the transport has ended.
 func (h *Hub) Attach(ctx context.Context, info Info, send func()) (*Link, error) {
+	h.present.Add(1)
+	l, err := h.attach(ctx, info, send)
+	if err != nil {
+		h.gone()
+	}
+	return l, err
+}
+
+func (h *Hub) attach(ctx context.Context, info Info, send func()) (*Link, error) {
 	l := &Link{Info: info, Since: time.Now(), hub: h, send: send, done: make(chan struct{}), verdict: make(chan *reason.Error, 1)}
 	for {
 		t, err := h.find(key{info.Workspace, info.Target})
@@ -101,23 +121,32 @@ func (h *Hub) Attach(ctx context.Context, info Info, send func()) (*Link, error)
 		}
 		return l, nil
 	case <-ctx.Done():
-		l.Detach()
+		l.detach()
 		return nil, ctx.Err()
+	}
+}
+
+// gone tells Drain that a link is no longer present.
+func (h *Hub) gone() {
+	h.present.Add(-1)
+	select {
+	case h.left <- struct{}{}:
+	default: // Drain has not looked since the one before
 	}
 }
 
 // find returns the target of k, making it if need be and if its workspace may have another one.
 func (h *Hub) find(k key) (*target, error) {
 	h.mu.RLock()
-	t, closed := h.targets[k], h.closed
+	t := h.targets[k]
 	h.mu.RUnlock()
-	if t != nil && closed == nil {
+	if t != nil {
 		return t, nil
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed != nil {
-		return nil, h.closed
+	if why := h.closed.Load(); why != nil {
+		return nil, why
 	}
 	if t = h.targets[k]; t != nil {
 		return t, nil
@@ -152,24 +181,6 @@ func (h *Hub) all() []*target {
 		all = append(all, t)
 	}
 	return all
-}
-
-// Drain refuses new links with why, tells it to those there are, gives them grace to leave, and ends the rest with it.
-func (h *Hub) Drain(why *reason.Error, grace time.Duration) {
-	h.mu.Lock()
-	h.closed = why
-	h.mu.Unlock()
-	for _, t := range h.all() {
-		t.step(route.Event{Kind: route.Drain, Reason: why})
-	}
-	for wait := time.Now().Add(grace); time.Now().Before(wait) && h.attached() > 0; {
-		time.Sleep(drainPoll)
-	}
-	for _, t := range h.all() {
-		for _, l := range t.attached() {
-			l.finish(why)
-		}
-	}
 }
 
 func (h *Hub) attached() (n int) {

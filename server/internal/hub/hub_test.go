@@ -129,7 +129,7 @@ func TestLinksThatComeAndGoWhileTheySendLeaveAConsistentHub(t *testing.T) {
 	if err := h.Check(); err != nil {
 		t.Error(err)
 	}
-	h.Drain(reason.New(reason.Draining, ""), 0)
+	h.Drain(context.Background(), 0)
 	h.Wait()
 	if total := h.Totals(); total.Clients+total.Daemons != 0 || total.Queued != 0 {
 		t.Errorf("got %+v, want no link and nothing queued", total)
@@ -169,7 +169,7 @@ func TestTrafficOfLinksThatHaveEndedStaysCounted(t *testing.T) {
 	if got := h.Totals().In; got != before || got.Frames != 1 {
 		t.Errorf("got %+v, want %+v", got, before)
 	}
-	h.Drain(reason.New(reason.Draining, ""), 0)
+	h.Drain(context.Background(), 0)
 	h.Wait()
 }
 
@@ -185,7 +185,7 @@ func TestATimerThatFiresAfterTheEndOfItsTargetDoesNothingMore(t *testing.T) {
 		time.Sleep(time.Hour) // a deadline that was still to come is long past
 		target.tick()         // as one that was waiting for the mutex
 		time.Sleep(time.Hour) // never passes while a timer comes again at once
-		h.Drain(reason.New(reason.Draining, ""), 0)
+		h.Drain(context.Background(), 0)
 		h.Wait()
 	})
 }
@@ -217,39 +217,6 @@ func TestWhoeverWaitsForAProbeMayGiveUp(t *testing.T) {
 		}
 		first.link.Detach()
 		third.Detach()
-		h.Wait()
-	})
-}
-
-func TestADrainedHubTakesNobodyAndEndsWhoeverStays(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := New(route.Limits{}, frameLimits)
-		stays, err := attach(h, "a", route.Peer{Role: route.Client})
-		if err != nil {
-			t.Fatal(err)
-		}
-		leaves, err := attach(h, "a", route.Peer{Role: route.Client})
-		if err != nil {
-			t.Fatal(err)
-		}
-		told := make(chan int, 2)
-		stays.sent = func(n int) { told <- n }
-		leaves.sent = func(n int) { told <- n }
-		before := time.Now()
-		h.Go(func() {
-			<-told
-			<-told
-			leaves.link.Detach()
-		})
-		h.Drain(reason.New(reason.Draining, ""), 2*time.Second)
-		if waited := time.Since(before); waited != 2*time.Second {
-			t.Errorf("waited %v for a link that stays, want 2s", waited)
-		}
-		<-stays.link.Done()
-		if _, err := attach(h, "a", route.Peer{Role: route.Client}); !errors.Is(err, &reason.Error{Code: reason.Draining}) {
-			t.Errorf("a new link: got %v, want DRAINING", err)
-		}
-		stays.link.Detach()
 		h.Wait()
 	})
 }

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/getviewport/relay/internal/envelope"
@@ -15,6 +16,9 @@ type Info struct {
 	Workspace, Target string
 	// Peer is what the target's machine decides takeover and profile by.
 	Peer route.Peer
+	// TokenID is the name of the link's token; empty if it has none. Expires is when the token does; zero: never.
+	TokenID string
+	Expires time.Time
 	// Source is the address of the peer's connection; Version what it says it runs (at most 64 bytes); Attempt which
 	// connection attempt this was, 0 if it does not say. For operators only.
 	Source, Version string
@@ -38,11 +42,13 @@ type Link struct {
 	done chan struct{}
 	once sync.Once
 	end  *reason.Error
+	left atomic.Bool // Detach was called
 
 	// Guarded by the target's mutex.
+	admitted   bool // the machine's answer to Attach was yes
 	open       bool // the transport may send
 	wakeAtOpen bool // something waits for it
-	detached   bool
+	detached   bool // the target has forgotten it
 }
 
 // Batch is one received batch and what the target's machine said of its frames.
@@ -66,12 +72,13 @@ func (l *Link) Done() <-chan struct{} { return l.done }
 // Err is why the relay ended the link. Call it after Done is closed.
 func (l *Link) Err() *reason.Error { return l.end }
 
-// finish makes the transport end with why.
-func (l *Link) finish(why *reason.Error) {
+// finish makes the transport end with why, and reports whether it was not ending already.
+func (l *Link) finish(why *reason.Error) (first bool) {
 	l.once.Do(func() {
-		l.end = why
+		l.end, first = why, true
 		close(l.done)
 	})
+	return first
 }
 
 // Open tells that the transport has sent its headers: from now on send may be called.
@@ -91,6 +98,9 @@ func (l *Link) Detach() {
 	if stats, first := l.detach(); first {
 		l.hub.retire(stats)
 	}
+	if !l.left.Swap(true) {
+		l.hub.gone()
+	}
 }
 
 func (l *Link) detach() (last route.LinkStats, first bool) {
@@ -100,9 +110,7 @@ func (l *Link) detach() (last route.LinkStats, first bool) {
 	if l.detached {
 		return last, false
 	}
-	l.detached = true
-	delete(t.links, l.machine)
-	t.act(t.machine.Step(route.Event{Kind: route.Detach, Link: l.machine}, now))
+	t.remove(l, nil, now)
 	return l.machine.Stats(), true
 }
 

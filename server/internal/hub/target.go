@@ -18,6 +18,7 @@ type target struct {
 	machine *route.Target
 	links   map[*route.Link]*Link // those that wait for admission included
 	timer   *time.Timer           // runs fire; nil until first armed
+	expiry  time.Time             // no link is to end before because of its token; zero: none ever is
 	armed   time.Time             // when the timer fires; zero: not armed
 	gone    bool                  // taken out of the hub: find it again
 }
@@ -40,17 +41,21 @@ func (t *target) attach(l *Link) bool {
 		return false
 	}
 	l.target = t
+	why := t.hub.closed.Load()
+	// Looked up under the mutex that Revoke takes after the list has changed: either it is seen here, or l there.
+	if why == nil && t.hub.revoked(l.Names()) {
+		why = errRevoked
+	}
+	if why != nil {
+		l.detached = true
+		l.verdict <- why
+		return true
+	}
 	l.machine = route.NewLink(t.hub.serial.Add(1), l.Peer)
 	t.links[l.machine] = l
+	t.expireAt(l)
 	t.act(t.machine.Step(route.Event{Kind: route.Attach, Link: l.machine}, now))
 	return true
-}
-
-// step runs one event.
-func (t *target) step(ev route.Event) {
-	now := t.lock()
-	defer t.unlock(now)
-	t.act(t.machine.Step(ev, now))
 }
 
 // act carries out what the machine decided. Called with t.mu held.
@@ -68,6 +73,7 @@ func (t *target) act(effects []route.Effect) {
 				l.wakeAtOpen = true
 			}
 		case route.Admitted:
+			l.admitted = true
 			l.verdict <- nil
 		case route.Refused:
 			delete(t.links, e.Link)
@@ -84,10 +90,10 @@ func (t *target) lock() (now time.Time) {
 	return time.Now()
 }
 
-// unlock gives up the mutex after arming the timer for the machine's deadline, and takes an empty target out of the hub.
+// unlock gives up the mutex after arming the timer for the next deadline, and takes an empty target out of the hub.
 func (t *target) unlock(now time.Time) {
 	// Not when gone: nobody takes a step any more, so a deadline that is past would come again at once, for ever.
-	if deadline := t.machine.Deadline(); !t.gone && !deadline.IsZero() && (t.armed.IsZero() || deadline.Before(t.armed)) {
+	if deadline := t.deadline(); !t.gone && !deadline.IsZero() && (t.armed.IsZero() || deadline.Before(t.armed)) {
 		t.arm(deadline, now)
 	}
 	gone := !t.gone && len(t.links) == 0 && t.machine.Idle()
@@ -126,14 +132,17 @@ func (t *target) fire() {
 	t.tick()
 }
 
-// tick takes a step: the machine's deadline has come.
+// tick takes a step: a deadline has come.
 func (t *target) tick() {
 	now := t.lock()
-	defer t.unlock(now)
 	t.armed = time.Time{}
+	var expired []expelled
 	if !t.gone {
 		t.act(t.machine.Step(route.Event{Kind: route.Tick}, now))
+		expired = t.expire(now)
 	}
+	t.unlock(now)
+	t.hub.retireExpelled(&t.hub.ends.Expired, expired)
 }
 
 // stop ends the timer; sessions that wait for their peers are forgotten with the process.

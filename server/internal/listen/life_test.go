@@ -1,15 +1,19 @@
 package listen
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"google.golang.org/grpc/credentials/insecure"
 )
@@ -126,6 +130,77 @@ func TestOneProtocolCanEndWithoutTheOther(t *testing.T) {
 	}
 	if got := p.get(t, nil); !strings.HasPrefix(got, "HTTP/1.1") {
 		t.Errorf("HTTP: got %q, want an answer", got)
+	}
+}
+
+func TestAPortThatStoppedAcceptingServesWhatItHasAndCanBeOpenedByAnother(t *testing.T) {
+	p := open(t, Options{})
+	begun, served := p.dial(t), p.dial(t) // they are accepted in this order
+	send(t, served, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	readResponse(t, served)
+	if err := p.mux.StopAccepting(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.mux.StopAccepting(); err != nil {
+		t.Errorf("twice: got %v, want nil", err)
+	}
+	successor, err := TCP(t.Context(), p.addr)
+	if err != nil {
+		t.Fatalf("another one for the same address: %v", err)
+	}
+	defer func() { _ = successor.Close() }()
+	p.dial(t)
+	if conn, err := successor.Accept(); err != nil {
+		t.Errorf("a new connection does not come to the successor: %v", err)
+	} else {
+		_ = conn.Close()
+	}
+	for _, conn := range []net.Conn{served, begun} { // the second has said nothing before
+		send(t, conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		readResponse(t, conn)
+	}
+}
+
+// readResponse reads an answer of HTTP/1.1.
+func readResponse(t *testing.T, conn net.Conn) {
+	t.Helper()
+	r, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, r.Body); err != nil || r.StatusCode != http.StatusOK {
+		t.Errorf("got %s, %v, want 200", r.Status, err)
+	}
+}
+
+func TestOnlyConnectionsThatMayNotHaveBegunAreClosedAsFresh(t *testing.T) {
+	m := New(listenTCP(t), Options{SniffTimeout: time.Hour})
+	served := make(chan error, 1)
+	go func() { served <- m.Serve(t.Context()) }()
+	p := port{mux: m, addr: m.Addr().String()}
+	take := func() (ours, theirs net.Conn) {
+		ours = p.dial(t)
+		send(t, ours, preface)
+		theirs, err := m.GRPC().Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = theirs.Close() })
+		return ours, theirs
+	}
+	old, oldServed := take()
+	m.grpc.fresh[0].at = time.Now().Add(-2 * time.Hour)
+	fresh, _ := take()
+	m.CloseFresh()
+	closedByPeer(t, fresh)
+	send(t, oldServed, "alive")
+	buf := make([]byte, 5)
+	if _, err := io.ReadFull(old, buf); err != nil {
+		t.Errorf("one that was taken long ago: %v, want it to live", err)
+	}
+	_ = m.Close()
+	if err := <-served; err != nil {
+		t.Errorf("Serve: got %v, want nil", err)
 	}
 }
 

@@ -75,11 +75,14 @@ type Mux struct {
 	maxPending int
 	log        *slog.Logger
 	grpc, http *sub
+	refusing   chan struct{} // closed by StopAccepting
 	closed     chan struct{} // closed by Close
 
-	closeOnce sync.Once
-	closeErr  error
-	sniffers  sync.WaitGroup // only Serve adds; Serve waits
+	refuseOnce sync.Once
+	refuseErr  error
+	closeOnce  sync.Once
+	closeErr   error
+	sniffers   sync.WaitGroup // only Serve adds; Serve waits
 
 	// guarded by mu
 
@@ -99,6 +102,7 @@ func New(base net.Listener, o Options) *Mux {
 		timeout:    o.SniffTimeout,
 		maxPending: o.MaxPending,
 		log:        o.Log,
+		refusing:   make(chan struct{}),
 		closed:     make(chan struct{}),
 		pending:    list.New(),
 	}
@@ -151,11 +155,25 @@ func (m *Mux) Stats() Stats {
 	}
 }
 
+// StopAccepting closes the listening socket, so that another process may bind the port. Connections that were accepted
+// before are served on, and Serve goes on until its context ends or Close is called.
+func (m *Mux) StopAccepting() error {
+	m.refuseOnce.Do(func() {
+		close(m.refusing)
+		m.refuseErr = m.base.Close()
+	})
+	return m.refuseErr
+}
+
+// CloseFresh closes the HTTP/2 connections that were handed over within the last SniffTimeout. A gRPC server that is
+// told to stop waits for those that have not sent their SETTINGS yet, and has no other means to end them.
+func (m *Mux) CloseFresh() { m.grpc.closeFresh() }
+
 // Close closes the port, both listeners and every connection that was not handed over. It does not wait; Serve does.
 func (m *Mux) Close() error {
 	m.closeOnce.Do(func() {
 		close(m.closed)
-		m.closeErr = m.base.Close()
+		m.closeErr = m.StopAccepting()
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		for e := m.pending.Front(); e != nil; e = e.Next() {
@@ -184,7 +202,8 @@ func (m *Mux) Serve(ctx context.Context) error {
 			}
 			continue
 		}
-		if m.isClosed() {
+		if isDone(m.refusing) {
+			<-m.closed
 			return nil
 		}
 		if !worthRetrying(err) {
@@ -197,16 +216,17 @@ func (m *Mux) Serve(ctx context.Context) error {
 		timer := time.NewTimer(backoff)
 		select {
 		case <-timer.C:
-		case <-m.closed:
+		case <-m.refusing:
 			timer.Stop()
-			return nil
 		}
 	}
 }
 
-func (m *Mux) isClosed() bool {
+func (m *Mux) isClosed() bool { return isDone(m.closed) }
+
+func isDone(c <-chan struct{}) bool {
 	select {
-	case <-m.closed:
+	case <-c:
 		return true
 	default:
 		return false

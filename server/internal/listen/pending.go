@@ -3,8 +3,10 @@ package listen
 import (
 	"container/list"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // pendingConn is a connection from accept until a server took it. It is in Mux.pending for exactly that time; whoever
@@ -72,6 +74,40 @@ type sub struct {
 
 	once  sync.Once
 	taken atomic.Uint64
+
+	// guarded by mu
+
+	mu sync.Mutex
+	// fresh are the connections that were taken within the last Mux.timeout, and perhaps some before, oldest first: their
+	// server may still wait for them to begin.
+	fresh []freshConn
+}
+
+type freshConn struct {
+	conn net.Conn
+	at   time.Time
+}
+
+// remember keeps conn among the fresh ones, and forgets those that are fresh no longer.
+func (s *sub) remember(conn net.Conn) {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := 0
+	for old < len(s.fresh) && now.Sub(s.fresh[old].at) > s.mux.timeout {
+		old++
+	}
+	s.fresh = append(slices.Delete(s.fresh, 0, old), freshConn{conn, now})
+}
+
+// closeFresh closes the fresh connections.
+func (s *sub) closeFresh() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.fresh {
+		_ = f.conn.Close()
+	}
+	s.fresh = nil
 }
 
 func newSub(m *Mux) *sub {
@@ -91,6 +127,7 @@ func (s *sub) Accept() (net.Conn, error) {
 				continue // evicted in between, and closed
 			}
 			s.taken.Add(1)
+			s.remember(p.raw)
 			return p.conn, nil
 		}
 	}

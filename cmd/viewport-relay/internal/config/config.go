@@ -33,9 +33,15 @@ type Config struct {
 	Issuer, Audience     string
 	ValidateTimeout      time.Duration
 	ValidateConcurrency  int
+	// RecheckInterval is 0 when off.
+	RecheckInterval time.Duration
+	// StateDir is a folder, or empty.
+	StateDir string
 
 	// Heartbeat is 0 when off.
 	Heartbeat time.Duration
+	// ReadinessDelay and DrainTime are 0 when off.
+	ReadinessDelay, DrainTime time.Duration
 	// SessionWindow, MaxEnvelope and MaxMessage are bytes.
 	SessionWindow, MaxEnvelope, MaxMessage int
 	// MaxLinks counts; the others too, with 0 when off.

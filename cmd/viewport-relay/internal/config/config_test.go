@@ -45,7 +45,9 @@ func TestTheDefaultsAreTheDocumentedOnes(t *testing.T) {
 	want := Config{
 		Listen: "127.0.0.1:7781", ValidateURL: "https://platform.example/validate",
 		Issuer: "viewport-server", Audience: "viewport-relay", ValidateTimeout: 2 * time.Second, ValidateConcurrency: 64,
-		Heartbeat: 20 * time.Second, SessionWindow: 1048576, MaxEnvelope: 2097152, MaxMessage: 524288,
+		RecheckInterval: time.Minute,
+		Heartbeat:       20 * time.Second, ReadinessDelay: 5 * time.Second, DrainTime: 25 * time.Second,
+		SessionWindow: 1048576, MaxEnvelope: 2097152, MaxMessage: 524288,
 		MaxLinks: 20000, MaxLinksPerAddress: 1000, MaxLinksPerWorkspace: 5000, MaxLinksPerTarget: 1000,
 		QueueBytes: 1 << 30, LinkQueueBytes: 64 << 20,
 		LogLevel: slog.LevelInfo, LogJSON: true,
@@ -56,12 +58,14 @@ func TestTheDefaultsAreTheDocumentedOnes(t *testing.T) {
 }
 
 func TestEverySettingReachesItsField(t *testing.T) {
+	state := t.TempDir()
 	got, problems := Load([]string{
 		"RELAY_LISTEN_PORT=8000", "RELAY_HOST=::1", "RELAY_ADMIN_LISTEN=127.0.0.1:8001",
 		"RELAY_ADMIN_TOKEN=one-token-of-twenty-four-and-more\ntwo-token-of-twenty-four-and-more",
 		"RELAY_ID=relay-7", "RELAY_JWKS_URL=https://p/jwks", "RELAY_VALIDATE_URL=http://127.0.0.1:7780/v?a=b",
 		"RELAY_INTERNAL_KEY=0123456789abcdef0123456789", "RELAY_TOKEN_ISSUER=iss", "RELAY_TOKEN_AUDIENCE=aud",
 		"RELAY_VALIDATE_TIMEOUT=1500ms", "RELAY_VALIDATE_CONCURRENCY=8", "RELAY_HEARTBEAT=0", "RELAY_SESSION_WINDOW=2MiB",
+		"RELAY_READINESS_DELAY=0", "RELAY_DRAIN_TIME=1m", "RELAY_RECHECK_INTERVAL=0", "RELAY_STATE_DIR=" + state,
 		"RELAY_MAX_ENVELOPE=64KiB", "RELAY_MAX_MESSAGE= 16000 ", "RELAY_LOG_LEVEL=debug", "RELAY_LOG_FORMAT=text",
 		"RELAY_TLS=0", "RELAY_MAX_LINKS=7", "RELAY_MAX_LINKS_PER_ADDRESS=0", "RELAY_MAX_LINKS_PER_WORKSPACE=5",
 		"RELAY_MAX_LINKS_PER_TARGET=2", "RELAY_QUEUE_BYTES=2048MiB", "RELAY_LINK_QUEUE_BYTES=64KiB",
@@ -75,6 +79,7 @@ func TestEverySettingReachesItsField(t *testing.T) {
 		RelayID:     "relay-7", JWKSURL: "https://p/jwks", ValidateURL: "http://127.0.0.1:7780/v?a=b",
 		InternalKey: "0123456789abcdef0123456789", Issuer: "iss", Audience: "aud",
 		ValidateTimeout: 1500 * time.Millisecond, ValidateConcurrency: 8, Heartbeat: 0, SessionWindow: 2 << 20,
+		ReadinessDelay: 0, DrainTime: time.Minute, RecheckInterval: 0, StateDir: state,
 		MaxEnvelope: 64 << 10, MaxMessage: 16000, LogLevel: slog.LevelDebug, LogJSON: false,
 		MaxLinks: 7, MaxLinksPerAddress: 0, MaxLinksPerWorkspace: 5, MaxLinksPerTarget: 2,
 		QueueBytes: 2 << 30, LinkQueueBytes: 64 << 10,
@@ -232,7 +237,13 @@ var problemTests = map[string]struct {
 		[]string{"RELAY_INTERNAL_KEY_FILE=/dev/null"},
 		[]string{"the file is empty"}, false,
 	},
-	"three admin tokens": {[]string{"RELAY_ADMIN_TOKEN=a\nb\nc"}, []string{"too many lines"}, false},
+	"no state folder": {
+		[]string{"RELAY_STATE_DIR=/nonexistent/state"},
+		[]string{`RELAY_STATE_DIR="/nonexistent/state"`, "no such file", "a folder that is there"}, false,
+	},
+	"a state folder that is none": {[]string{"RELAY_STATE_DIR=/dev/null"}, []string{"is no folder"}, false},
+	"re-checks too often":         {[]string{"RELAY_RECHECK_INTERVAL=10ms"}, []string{"too short", "1s to 1h"}, false},
+	"three admin tokens":          {[]string{"RELAY_ADMIN_TOKEN=a\nb\nc"}, []string{"too many lines"}, false},
 	"clustered": {
 		[]string{"RELAY_BACKPLANE_MODE=redis"},
 		[]string{`RELAY_BACKPLANE_MODE="redis"`, "can't be honoured", "run one relay"}, false,
@@ -357,6 +368,27 @@ func TestWhatOneOfTheTwoChecksLacksIsSaid(t *testing.T) {
 	}
 	if _, problems := load("RELAY_JWKS_URL=https://p/jwks"); len(problems) != 0 {
 		t.Errorf("with both: got %v, want nothing", problems)
+	}
+}
+
+func TestThatARestartForgetsRevocationsIsSaid(t *testing.T) {
+	const admin = "RELAY_ADMIN_TOKEN=0123456789abcdef0123456789"
+	for environ, want := range map[string]bool{"": false, admin: true, admin + "\nRELAY_STATE_DIR=" + t.TempDir(): false} {
+		_, problems := load(strings.Split(environ, "\n")...)
+		if got := slices.ContainsFunc(problems, func(p Problem) bool {
+			return p.Severity == Note && strings.Contains(p.Text, "forgets at each restart")
+		}); got != want {
+			t.Errorf("%q: got the note: %v, want %v", environ, got, want)
+		}
+	}
+}
+
+func TestThatNobodyCanBeAskedForRechecksIsSaid(t *testing.T) {
+	for interval, want := range map[string]bool{"30s": true, "0": false} {
+		_, problems := Load([]string{"RELAY_JWKS_URL=https://p/jwks", "RELAY_RECHECK_INTERVAL=" + interval}, Options{})
+		if text := serious(problems); strings.Contains(text, "no effect without RELAY_VALIDATE_URL") != want {
+			t.Errorf("%s: got %q", interval, text)
+		}
 	}
 }
 

@@ -292,6 +292,22 @@ var file = kind{"a file that the relay can read", "/etc/viewport-relay/tls.crt",
 	return v, nil
 }}
 
+// folder is a directory that is there. Whether it is fit for what it shall hold is seen when that is opened.
+var folder = kind{"a folder that is there", "/var/lib/viewport-relay", func(v string) (any, error) {
+	info, err := os.Stat(v)
+	if err != nil {
+		var path *os.PathError
+		if errors.As(err, &path) {
+			err = path.Err
+		}
+		return nil, err
+	}
+	if !info.IsDir() {
+		return nil, errors.New("is no folder")
+	}
+	return v, nil
+}}
+
 // logLevel is the least level that is logged.
 var logLevel = kind{"one of debug, info, warn, error", "info", func(v string) (any, error) {
 	var l slog.Level

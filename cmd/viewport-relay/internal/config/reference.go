@@ -20,8 +20,11 @@ func Flags() []Flag {
 	var flags []Flag
 	for _, s := range honouredSettings() {
 		f := Flag{Name: flagName(s.name), Variable: s.name, Help: s.doc, Placeholder: "VALUE"}
-		if s.kind.want == file.want {
+		switch s.kind.want {
+		case file.want:
 			f.Placeholder = "FILE"
+		case folder.want:
+			f.Placeholder = "FOLDER"
 		}
 		if s.secret {
 			f.Name, f.Variable = f.Name+"-file", s.name+"_FILE"

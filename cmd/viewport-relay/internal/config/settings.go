@@ -106,7 +106,12 @@ func honouredSettings() []setting {
 				note: "in milliseconds; a total time, where today's relay means silence on the socket"}}},
 		{name: "RELAY_VALIDATE_CONCURRENCY", kind: integer(1, 4096, "64"), def: "64",
 			set: into(func(d *draft) *int { return &d.ValidateConcurrency }),
-			doc: "Validate calls at once."},
+			doc: "Validate calls at once. Admissions go first; re-checks use at most a quarter."},
+		{name: "RELAY_RECHECK_INTERVAL", kind: duration(time.Second, time.Hour, true, "60s"), def: "60s",
+			set: into(func(d *draft) *time.Duration { return &d.RecheckInterval }),
+			doc: "How often the platform is asked about the token of each live link. Only its word that the token was " +
+				"revoked ends the link; an outage does not. Until its end the link's token is in the relay's memory. " +
+				"0: off; then a link hears of no revocation by the platform, and no token is kept."},
 		{name: "RELAY_TOKEN_ISSUER", kind: claim, def: "viewport-server",
 			set: into(func(d *draft) *string { return &d.Issuer }),
 			doc: "What a token's iss must be. Checked with RELAY_JWKS_URL."},
@@ -120,11 +125,23 @@ func honouredSettings() []setting {
 		{name: "RELAY_ADMIN_TOKEN", kind: tokens(2), secret: true,
 			set: func(d *draft, v any) { d.AdminTokens = strings.Split(v.(string), "\n") },
 			doc: "Bearer token of every call on the admin listener. Two lines: two valid tokens, for a rotation."},
+		{name: "RELAY_STATE_DIR", kind: folder, set: into(func(d *draft) *string { return &d.StateDir }),
+			doc: "Folder of this relay alone, which nobody else can write, for what must outlive it: " +
+				"revocations.json, what RevokePairing has revoked. The relay does not start when that is damaged. " +
+				"Unset: a restart forgets revocations."},
 
 		{name: "RELAY_HEARTBEAT", kind: duration(100*time.Millisecond, 10*time.Minute, true, "20s"), def: "20s",
 			set: into(func(d *draft) *time.Duration { return &d.Heartbeat }),
 			doc: "A side that sent nothing for so long sends a HEARTBEAT; three times as long without receiving " +
 				"anything is a dead link. 0: off; then terminators cut links that are silent (30 to 100 s with most)."},
+		{name: "RELAY_READINESS_DELAY", kind: duration(100*time.Millisecond, 10*time.Minute, true, "5s"), def: "5s",
+			set: into(func(d *draft) *time.Duration { return &d.ReadinessDelay }),
+			doc: "How long after SIGTERM links are still admitted while /readyz is red, so that load balancers stop " +
+				"sending before the port is closed. 0: the port is closed at once, good where none asks."},
+		{name: "RELAY_DRAIN_TIME", kind: duration(100*time.Millisecond, time.Hour, true, "25s"), def: "25s",
+			set: into(func(d *draft) *time.Duration { return &d.DrainTime }),
+			doc: "How long links then get to leave for a successor; what is left is ended. Whatever kills the process " +
+				"must wait for the sum of both and 2 s. 0: all links are ended at once, and their sessions resume."},
 		{name: "RELAY_SESSION_WINDOW", kind: byteCount(128<<10, 16<<20, "1048576"), def: "1048576",
 			set: into(func(d *draft) *int { return &d.SessionWindow }),
 			doc: "Bytes a sender may have unconsumed in a session. The relay holds at most about twice as much " +

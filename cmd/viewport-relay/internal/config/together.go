@@ -83,6 +83,9 @@ func (l *loader) checkAdmission() {
 				l.reportIdle(s, "RELAY_VALIDATE_URL")
 			}
 		}
+		if l.has("RELAY_RECHECK_INTERVAL") && l.draft.RecheckInterval > 0 {
+			l.reportIdle("RELAY_RECHECK_INTERVAL", "RELAY_VALIDATE_URL")
+		}
 	}
 	l.checkCleartext("RELAY_JWKS_URL", l.draft.JWKSURL, "who sits on the way can put in keys of his own")
 	l.checkCleartext("RELAY_VALIDATE_URL", l.draft.ValidateURL, "tokens and the internal key can be read on the way")
@@ -139,6 +142,10 @@ func (l *loader) checkAdmin() {
 	}
 	for _, t := range d.AdminTokens {
 		l.checkGuessable("RELAY_ADMIN_TOKEN", t)
+	}
+	if !l.wasTried("RELAY_STATE_DIR") {
+		l.report(Note, "without RELAY_STATE_DIR the relay forgets at each restart what RevokePairing has revoked",
+			"set RELAY_STATE_DIR to a folder of its own: mkdir -m 700 /var/lib/viewport-relay")
 	}
 	host, port, err := net.SplitHostPort(d.AdminListen)
 	if err != nil {

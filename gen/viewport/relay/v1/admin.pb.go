@@ -719,9 +719,15 @@ type Connection struct {
 	// Bytes that wait to be sent on it.
 	QueuedBytes uint64 `protobuf:"varint,13,opt,name=queued_bytes,json=queuedBytes,proto3" json:"queued_bytes,omitempty"`
 	// Sessions bound to it.
-	Sessions      uint32 `protobuf:"varint,14,opt,name=sessions,proto3" json:"sessions,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Sessions uint32 `protobuf:"varint,14,opt,name=sessions,proto3" json:"sessions,omitempty"`
+	// Installation that its token names, for RevokePairing; empty if it names none.
+	InstallId string `protobuf:"bytes,15,opt,name=install_id,json=installId,proto3" json:"install_id,omitempty"`
+	// Id (claim jti) of its token, for RevokePairing; empty if it has none.
+	TokenId string `protobuf:"bytes,16,opt,name=token_id,json=tokenId,proto3" json:"token_id,omitempty"`
+	// When its token expires; a minute later the link ends, if it is still there. Absent: never.
+	TokenExpiresAt *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=token_expires_at,json=tokenExpiresAt,proto3" json:"token_expires_at,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Connection) Reset() {
@@ -852,6 +858,649 @@ func (x *Connection) GetSessions() uint32 {
 	return 0
 }
 
+func (x *Connection) GetInstallId() string {
+	if x != nil {
+		return x.InstallId
+	}
+	return ""
+}
+
+func (x *Connection) GetTokenId() string {
+	if x != nil {
+		return x.TokenId
+	}
+	return ""
+}
+
+func (x *Connection) GetTokenExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.TokenExpiresAt
+	}
+	return nil
+}
+
+// RevokePairingRequest names a pairing: a workspace, and what of it.
+type RevokePairingRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Workspace of the pairing.
+	WorkspaceId string `protobuf:"bytes,1,opt,name=workspace_id,json=workspaceId,proto3" json:"workspace_id,omitempty"`
+	// What is revoked; exactly one.
+	//
+	// Types that are valid to be assigned to Pairing:
+	//
+	//	*RevokePairingRequest_InstallId
+	//	*RevokePairingRequest_RuntimeTargetId
+	//	*RevokePairingRequest_TokenId
+	Pairing isRevokePairingRequest_Pairing `protobuf_oneof:"pairing"`
+	// Why, for other operators: at most 256 bytes of printable text. Peers never see it.
+	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokePairingRequest) Reset() {
+	*x = RevokePairingRequest{}
+	mi := &file_viewport_relay_v1_admin_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokePairingRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokePairingRequest) ProtoMessage() {}
+
+func (x *RevokePairingRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_viewport_relay_v1_admin_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokePairingRequest.ProtoReflect.Descriptor instead.
+func (*RevokePairingRequest) Descriptor() ([]byte, []int) {
+	return file_viewport_relay_v1_admin_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *RevokePairingRequest) GetWorkspaceId() string {
+	if x != nil {
+		return x.WorkspaceId
+	}
+	return ""
+}
+
+func (x *RevokePairingRequest) GetPairing() isRevokePairingRequest_Pairing {
+	if x != nil {
+		return x.Pairing
+	}
+	return nil
+}
+
+func (x *RevokePairingRequest) GetInstallId() string {
+	if x != nil {
+		if x, ok := x.Pairing.(*RevokePairingRequest_InstallId); ok {
+			return x.InstallId
+		}
+	}
+	return ""
+}
+
+func (x *RevokePairingRequest) GetRuntimeTargetId() string {
+	if x != nil {
+		if x, ok := x.Pairing.(*RevokePairingRequest_RuntimeTargetId); ok {
+			return x.RuntimeTargetId
+		}
+	}
+	return ""
+}
+
+func (x *RevokePairingRequest) GetTokenId() string {
+	if x != nil {
+		if x, ok := x.Pairing.(*RevokePairingRequest_TokenId); ok {
+			return x.TokenId
+		}
+	}
+	return ""
+}
+
+func (x *RevokePairingRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type isRevokePairingRequest_Pairing interface {
+	isRevokePairingRequest_Pairing()
+}
+
+type RevokePairingRequest_InstallId struct {
+	// An installation: every link whose token names it, of whatever target. At most 128 characters.
+	InstallId string `protobuf:"bytes,2,opt,name=install_id,json=installId,proto3,oneof"`
+}
+
+type RevokePairingRequest_RuntimeTargetId struct {
+	// A runtime target, such as a laptop that was stolen: its daemon and all its clients.
+	RuntimeTargetId string `protobuf:"bytes,3,opt,name=runtime_target_id,json=runtimeTargetId,proto3,oneof"`
+}
+
+type RevokePairingRequest_TokenId struct {
+	// One token, by its id (claim jti): who gets a fresh token is admitted again. At most 255 characters.
+	TokenId string `protobuf:"bytes,4,opt,name=token_id,json=tokenId,proto3,oneof"`
+}
+
+func (*RevokePairingRequest_InstallId) isRevokePairingRequest_Pairing() {}
+
+func (*RevokePairingRequest_RuntimeTargetId) isRevokePairingRequest_Pairing() {}
+
+func (*RevokePairingRequest_TokenId) isRevokePairingRequest_Pairing() {}
+
+// RevokePairingResponse is what was done.
+type RevokePairingResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The revocation that holds now: an earlier one, with its own reason and time, if the pairing was revoked before.
+	Revocation *Revocation `protobuf:"bytes,1,opt,name=revocation,proto3" json:"revocation,omitempty"`
+	// Links that were ended. They are gone: no envelope passes any more.
+	LinksEnded uint32 `protobuf:"varint,2,opt,name=links_ended,json=linksEnded,proto3" json:"links_ended,omitempty"`
+	// It was revoked before.
+	AlreadyRevoked bool `protobuf:"varint,3,opt,name=already_revoked,json=alreadyRevoked,proto3" json:"already_revoked,omitempty"`
+	// The relay has no RELAY_STATE_DIR, and forgets its revocations when it restarts.
+	MemoryOnly    bool `protobuf:"varint,4,opt,name=memory_only,json=memoryOnly,proto3" json:"memory_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokePairingResponse) Reset() {
+	*x = RevokePairingResponse{}
+	mi := &file_viewport_relay_v1_admin_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokePairingResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokePairingResponse) ProtoMessage() {}
+
+func (x *RevokePairingResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_viewport_relay_v1_admin_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokePairingResponse.ProtoReflect.Descriptor instead.
+func (*RevokePairingResponse) Descriptor() ([]byte, []int) {
+	return file_viewport_relay_v1_admin_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *RevokePairingResponse) GetRevocation() *Revocation {
+	if x != nil {
+		return x.Revocation
+	}
+	return nil
+}
+
+func (x *RevokePairingResponse) GetLinksEnded() uint32 {
+	if x != nil {
+		return x.LinksEnded
+	}
+	return 0
+}
+
+func (x *RevokePairingResponse) GetAlreadyRevoked() bool {
+	if x != nil {
+		return x.AlreadyRevoked
+	}
+	return false
+}
+
+func (x *RevokePairingResponse) GetMemoryOnly() bool {
+	if x != nil {
+		return x.MemoryOnly
+	}
+	return false
+}
+
+// Revocation is a pairing that gets no link.
+type Revocation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Workspace of the pairing.
+	WorkspaceId string `protobuf:"bytes,1,opt,name=workspace_id,json=workspaceId,proto3" json:"workspace_id,omitempty"`
+	// What is revoked.
+	//
+	// Types that are valid to be assigned to Pairing:
+	//
+	//	*Revocation_InstallId
+	//	*Revocation_RuntimeTargetId
+	//	*Revocation_TokenId
+	Pairing isRevocation_Pairing `protobuf_oneof:"pairing"`
+	// Why, as the operator wrote it.
+	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// When.
+	RevokedAt     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=revoked_at,json=revokedAt,proto3" json:"revoked_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Revocation) Reset() {
+	*x = Revocation{}
+	mi := &file_viewport_relay_v1_admin_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Revocation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Revocation) ProtoMessage() {}
+
+func (x *Revocation) ProtoReflect() protoreflect.Message {
+	mi := &file_viewport_relay_v1_admin_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Revocation.ProtoReflect.Descriptor instead.
+func (*Revocation) Descriptor() ([]byte, []int) {
+	return file_viewport_relay_v1_admin_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Revocation) GetWorkspaceId() string {
+	if x != nil {
+		return x.WorkspaceId
+	}
+	return ""
+}
+
+func (x *Revocation) GetPairing() isRevocation_Pairing {
+	if x != nil {
+		return x.Pairing
+	}
+	return nil
+}
+
+func (x *Revocation) GetInstallId() string {
+	if x != nil {
+		if x, ok := x.Pairing.(*Revocation_InstallId); ok {
+			return x.InstallId
+		}
+	}
+	return ""
+}
+
+func (x *Revocation) GetRuntimeTargetId() string {
+	if x != nil {
+		if x, ok := x.Pairing.(*Revocation_RuntimeTargetId); ok {
+			return x.RuntimeTargetId
+		}
+	}
+	return ""
+}
+
+func (x *Revocation) GetTokenId() string {
+	if x != nil {
+		if x, ok := x.Pairing.(*Revocation_TokenId); ok {
+			return x.TokenId
+		}
+	}
+	return ""
+}
+
+func (x *Revocation) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Revocation) GetRevokedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RevokedAt
+	}
+	return nil
+}
+
+type isRevocation_Pairing interface {
+	isRevocation_Pairing()
+}
+
+type Revocation_InstallId struct {
+	// An installation.
+	InstallId string `protobuf:"bytes,2,opt,name=install_id,json=installId,proto3,oneof"`
+}
+
+type Revocation_RuntimeTargetId struct {
+	// A runtime target.
+	RuntimeTargetId string `protobuf:"bytes,3,opt,name=runtime_target_id,json=runtimeTargetId,proto3,oneof"`
+}
+
+type Revocation_TokenId struct {
+	// One token.
+	TokenId string `protobuf:"bytes,4,opt,name=token_id,json=tokenId,proto3,oneof"`
+}
+
+func (*Revocation_InstallId) isRevocation_Pairing() {}
+
+func (*Revocation_RuntimeTargetId) isRevocation_Pairing() {}
+
+func (*Revocation_TokenId) isRevocation_Pairing() {}
+
+// ListRevocationsRequest selects revocations.
+type ListRevocationsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only those of this workspace; empty: of all.
+	WorkspaceId string `protobuf:"bytes,1,opt,name=workspace_id,json=workspaceId,proto3" json:"workspace_id,omitempty"`
+	// Most revocations in the answer, at most 1,000; 0: 100.
+	PageSize uint32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// next_page_token of the answer before; empty: from the start.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRevocationsRequest) Reset() {
+	*x = ListRevocationsRequest{}
+	mi := &file_viewport_relay_v1_admin_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRevocationsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRevocationsRequest) ProtoMessage() {}
+
+func (x *ListRevocationsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_viewport_relay_v1_admin_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRevocationsRequest.ProtoReflect.Descriptor instead.
+func (*ListRevocationsRequest) Descriptor() ([]byte, []int) {
+	return file_viewport_relay_v1_admin_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ListRevocationsRequest) GetWorkspaceId() string {
+	if x != nil {
+		return x.WorkspaceId
+	}
+	return ""
+}
+
+func (x *ListRevocationsRequest) GetPageSize() uint32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListRevocationsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListRevocationsResponse is a page of revocations.
+type ListRevocationsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Revocations in order of workspace, kind (installations, targets, tokens) and id.
+	Revocations []*Revocation `protobuf:"bytes,1,rep,name=revocations,proto3" json:"revocations,omitempty"`
+	// Where the next page starts; empty on the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// The relay has no RELAY_STATE_DIR, and forgets its revocations when it restarts.
+	MemoryOnly    bool `protobuf:"varint,3,opt,name=memory_only,json=memoryOnly,proto3" json:"memory_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRevocationsResponse) Reset() {
+	*x = ListRevocationsResponse{}
+	mi := &file_viewport_relay_v1_admin_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRevocationsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRevocationsResponse) ProtoMessage() {}
+
+func (x *ListRevocationsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_viewport_relay_v1_admin_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRevocationsResponse.ProtoReflect.Descriptor instead.
+func (*ListRevocationsResponse) Descriptor() ([]byte, []int) {
+	return file_viewport_relay_v1_admin_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ListRevocationsResponse) GetRevocations() []*Revocation {
+	if x != nil {
+		return x.Revocations
+	}
+	return nil
+}
+
+func (x *ListRevocationsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListRevocationsResponse) GetMemoryOnly() bool {
+	if x != nil {
+		return x.MemoryOnly
+	}
+	return false
+}
+
+// RestorePairingRequest names a pairing as RevokePairingRequest did.
+type RestorePairingRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Workspace of the pairing.
+	WorkspaceId string `protobuf:"bytes,1,opt,name=workspace_id,json=workspaceId,proto3" json:"workspace_id,omitempty"`
+	// What is restored; exactly one.
+	//
+	// Types that are valid to be assigned to Pairing:
+	//
+	//	*RestorePairingRequest_InstallId
+	//	*RestorePairingRequest_RuntimeTargetId
+	//	*RestorePairingRequest_TokenId
+	Pairing       isRestorePairingRequest_Pairing `protobuf_oneof:"pairing"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestorePairingRequest) Reset() {
+	*x = RestorePairingRequest{}
+	mi := &file_viewport_relay_v1_admin_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestorePairingRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestorePairingRequest) ProtoMessage() {}
+
+func (x *RestorePairingRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_viewport_relay_v1_admin_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestorePairingRequest.ProtoReflect.Descriptor instead.
+func (*RestorePairingRequest) Descriptor() ([]byte, []int) {
+	return file_viewport_relay_v1_admin_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *RestorePairingRequest) GetWorkspaceId() string {
+	if x != nil {
+		return x.WorkspaceId
+	}
+	return ""
+}
+
+func (x *RestorePairingRequest) GetPairing() isRestorePairingRequest_Pairing {
+	if x != nil {
+		return x.Pairing
+	}
+	return nil
+}
+
+func (x *RestorePairingRequest) GetInstallId() string {
+	if x != nil {
+		if x, ok := x.Pairing.(*RestorePairingRequest_InstallId); ok {
+			return x.InstallId
+		}
+	}
+	return ""
+}
+
+func (x *RestorePairingRequest) GetRuntimeTargetId() string {
+	if x != nil {
+		if x, ok := x.Pairing.(*RestorePairingRequest_RuntimeTargetId); ok {
+			return x.RuntimeTargetId
+		}
+	}
+	return ""
+}
+
+func (x *RestorePairingRequest) GetTokenId() string {
+	if x != nil {
+		if x, ok := x.Pairing.(*RestorePairingRequest_TokenId); ok {
+			return x.TokenId
+		}
+	}
+	return ""
+}
+
+type isRestorePairingRequest_Pairing interface {
+	isRestorePairingRequest_Pairing()
+}
+
+type RestorePairingRequest_InstallId struct {
+	// An installation.
+	InstallId string `protobuf:"bytes,2,opt,name=install_id,json=installId,proto3,oneof"`
+}
+
+type RestorePairingRequest_RuntimeTargetId struct {
+	// A runtime target.
+	RuntimeTargetId string `protobuf:"bytes,3,opt,name=runtime_target_id,json=runtimeTargetId,proto3,oneof"`
+}
+
+type RestorePairingRequest_TokenId struct {
+	// One token.
+	TokenId string `protobuf:"bytes,4,opt,name=token_id,json=tokenId,proto3,oneof"`
+}
+
+func (*RestorePairingRequest_InstallId) isRestorePairingRequest_Pairing() {}
+
+func (*RestorePairingRequest_RuntimeTargetId) isRestorePairingRequest_Pairing() {}
+
+func (*RestorePairingRequest_TokenId) isRestorePairingRequest_Pairing() {}
+
+// RestorePairingResponse is what was done.
+type RestorePairingResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// It was revoked before the call.
+	WasRevoked bool `protobuf:"varint,1,opt,name=was_revoked,json=wasRevoked,proto3" json:"was_revoked,omitempty"`
+	// The relay has no RELAY_STATE_DIR, and forgets its revocations when it restarts.
+	MemoryOnly    bool `protobuf:"varint,2,opt,name=memory_only,json=memoryOnly,proto3" json:"memory_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestorePairingResponse) Reset() {
+	*x = RestorePairingResponse{}
+	mi := &file_viewport_relay_v1_admin_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestorePairingResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestorePairingResponse) ProtoMessage() {}
+
+func (x *RestorePairingResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_viewport_relay_v1_admin_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestorePairingResponse.ProtoReflect.Descriptor instead.
+func (*RestorePairingResponse) Descriptor() ([]byte, []int) {
+	return file_viewport_relay_v1_admin_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *RestorePairingResponse) GetWasRevoked() bool {
+	if x != nil {
+		return x.WasRevoked
+	}
+	return false
+}
+
+func (x *RestorePairingResponse) GetMemoryOnly() bool {
+	if x != nil {
+		return x.MemoryOnly
+	}
+	return false
+}
+
 var File_viewport_relay_v1_admin_proto protoreflect.FileDescriptor
 
 const file_viewport_relay_v1_admin_proto_rawDesc = "" +
@@ -903,7 +1552,7 @@ const file_viewport_relay_v1_admin_proto_rawDesc = "" +
 	"page_token\x18\x05 \x01(\tR\tpageToken\"\x82\x01\n" +
 	"\x17ListConnectionsResponse\x12?\n" +
 	"\vconnections\x18\x01 \x03(\v2\x1d.viewport.relay.v1.ConnectionR\vconnections\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x98\x04\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x98\x05\n" +
 	"\n" +
 	"Connection\x12\x16\n" +
 	"\x06serial\x18\x01 \x01(\x04R\x06serial\x12+\n" +
@@ -922,15 +1571,72 @@ const file_viewport_relay_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"bytes_sent\x18\f \x01(\x04R\tbytesSent\x12!\n" +
 	"\fqueued_bytes\x18\r \x01(\x04R\vqueuedBytes\x12\x1a\n" +
-	"\bsessions\x18\x0e \x01(\rR\bsessions*>\n" +
+	"\bsessions\x18\x0e \x01(\rR\bsessions\x12\x1d\n" +
+	"\n" +
+	"install_id\x18\x0f \x01(\tR\tinstallId\x12\x19\n" +
+	"\btoken_id\x18\x10 \x01(\tR\atokenId\x12D\n" +
+	"\x10token_expires_at\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\x0etokenExpiresAt\"\xc8\x01\n" +
+	"\x14RevokePairingRequest\x12!\n" +
+	"\fworkspace_id\x18\x01 \x01(\tR\vworkspaceId\x12\x1f\n" +
+	"\n" +
+	"install_id\x18\x02 \x01(\tH\x00R\tinstallId\x12,\n" +
+	"\x11runtime_target_id\x18\x03 \x01(\tH\x00R\x0fruntimeTargetId\x12\x1b\n" +
+	"\btoken_id\x18\x04 \x01(\tH\x00R\atokenId\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reasonB\t\n" +
+	"\apairing\"\xc1\x01\n" +
+	"\x15RevokePairingResponse\x12=\n" +
+	"\n" +
+	"revocation\x18\x01 \x01(\v2\x1d.viewport.relay.v1.RevocationR\n" +
+	"revocation\x12\x1f\n" +
+	"\vlinks_ended\x18\x02 \x01(\rR\n" +
+	"linksEnded\x12'\n" +
+	"\x0falready_revoked\x18\x03 \x01(\bR\x0ealreadyRevoked\x12\x1f\n" +
+	"\vmemory_only\x18\x04 \x01(\bR\n" +
+	"memoryOnly\"\xf9\x01\n" +
+	"\n" +
+	"Revocation\x12!\n" +
+	"\fworkspace_id\x18\x01 \x01(\tR\vworkspaceId\x12\x1f\n" +
+	"\n" +
+	"install_id\x18\x02 \x01(\tH\x00R\tinstallId\x12,\n" +
+	"\x11runtime_target_id\x18\x03 \x01(\tH\x00R\x0fruntimeTargetId\x12\x1b\n" +
+	"\btoken_id\x18\x04 \x01(\tH\x00R\atokenId\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x129\n" +
+	"\n" +
+	"revoked_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\trevokedAtB\t\n" +
+	"\apairing\"w\n" +
+	"\x16ListRevocationsRequest\x12!\n" +
+	"\fworkspace_id\x18\x01 \x01(\tR\vworkspaceId\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\rR\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\"\xa3\x01\n" +
+	"\x17ListRevocationsResponse\x12?\n" +
+	"\vrevocations\x18\x01 \x03(\v2\x1d.viewport.relay.v1.RevocationR\vrevocations\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1f\n" +
+	"\vmemory_only\x18\x03 \x01(\bR\n" +
+	"memoryOnly\"\xb1\x01\n" +
+	"\x15RestorePairingRequest\x12!\n" +
+	"\fworkspace_id\x18\x01 \x01(\tR\vworkspaceId\x12\x1f\n" +
+	"\n" +
+	"install_id\x18\x02 \x01(\tH\x00R\tinstallId\x12,\n" +
+	"\x11runtime_target_id\x18\x03 \x01(\tH\x00R\x0fruntimeTargetId\x12\x1b\n" +
+	"\btoken_id\x18\x04 \x01(\tH\x00R\atokenIdB\t\n" +
+	"\apairing\"Z\n" +
+	"\x16RestorePairingResponse\x12\x1f\n" +
+	"\vwas_revoked\x18\x01 \x01(\bR\n" +
+	"wasRevoked\x12\x1f\n" +
+	"\vmemory_only\x18\x02 \x01(\bR\n" +
+	"memoryOnly*>\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vROLE_DAEMON\x10\x01\x12\x0f\n" +
-	"\vROLE_CLIENT\x10\x022\xae\x02\n" +
+	"\vROLE_CLIENT\x10\x022\xe3\x04\n" +
 	"\fAdminService\x12V\n" +
 	"\tGetStatus\x12#.viewport.relay.v1.GetStatusRequest\x1a$.viewport.relay.v1.GetStatusResponse\x12\\\n" +
 	"\vListTargets\x12%.viewport.relay.v1.ListTargetsRequest\x1a&.viewport.relay.v1.ListTargetsResponse\x12h\n" +
-	"\x0fListConnections\x12).viewport.relay.v1.ListConnectionsRequest\x1a*.viewport.relay.v1.ListConnectionsResponseB<Z:github.com/getviewport/relay/gen/viewport/relay/v1;relayv1b\x06proto3"
+	"\x0fListConnections\x12).viewport.relay.v1.ListConnectionsRequest\x1a*.viewport.relay.v1.ListConnectionsResponse\x12b\n" +
+	"\rRevokePairing\x12'.viewport.relay.v1.RevokePairingRequest\x1a(.viewport.relay.v1.RevokePairingResponse\x12h\n" +
+	"\x0fListRevocations\x12).viewport.relay.v1.ListRevocationsRequest\x1a*.viewport.relay.v1.ListRevocationsResponse\x12e\n" +
+	"\x0eRestorePairing\x12(.viewport.relay.v1.RestorePairingRequest\x1a).viewport.relay.v1.RestorePairingResponseB<Z:github.com/getviewport/relay/gen/viewport/relay/v1;relayv1b\x06proto3"
 
 var (
 	file_viewport_relay_v1_admin_proto_rawDescOnce sync.Once
@@ -945,7 +1651,7 @@ func file_viewport_relay_v1_admin_proto_rawDescGZIP() []byte {
 }
 
 var file_viewport_relay_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_viewport_relay_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_viewport_relay_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_viewport_relay_v1_admin_proto_goTypes = []any{
 	(Role)(0),                       // 0: viewport.relay.v1.Role
 	(*GetStatusRequest)(nil),        // 1: viewport.relay.v1.GetStatusRequest
@@ -957,30 +1663,47 @@ var file_viewport_relay_v1_admin_proto_goTypes = []any{
 	(*ListConnectionsRequest)(nil),  // 7: viewport.relay.v1.ListConnectionsRequest
 	(*ListConnectionsResponse)(nil), // 8: viewport.relay.v1.ListConnectionsResponse
 	(*Connection)(nil),              // 9: viewport.relay.v1.Connection
-	(*timestamppb.Timestamp)(nil),   // 10: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 11: google.protobuf.Duration
+	(*RevokePairingRequest)(nil),    // 10: viewport.relay.v1.RevokePairingRequest
+	(*RevokePairingResponse)(nil),   // 11: viewport.relay.v1.RevokePairingResponse
+	(*Revocation)(nil),              // 12: viewport.relay.v1.Revocation
+	(*ListRevocationsRequest)(nil),  // 13: viewport.relay.v1.ListRevocationsRequest
+	(*ListRevocationsResponse)(nil), // 14: viewport.relay.v1.ListRevocationsResponse
+	(*RestorePairingRequest)(nil),   // 15: viewport.relay.v1.RestorePairingRequest
+	(*RestorePairingResponse)(nil),  // 16: viewport.relay.v1.RestorePairingResponse
+	(*timestamppb.Timestamp)(nil),   // 17: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 18: google.protobuf.Duration
 }
 var file_viewport_relay_v1_admin_proto_depIdxs = []int32{
-	10, // 0: viewport.relay.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	11, // 1: viewport.relay.v1.GetStatusResponse.uptime:type_name -> google.protobuf.Duration
+	17, // 0: viewport.relay.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	18, // 1: viewport.relay.v1.GetStatusResponse.uptime:type_name -> google.protobuf.Duration
 	3,  // 2: viewport.relay.v1.GetStatusResponse.drops:type_name -> viewport.relay.v1.ReasonCount
 	3,  // 3: viewport.relay.v1.GetStatusResponse.refusals:type_name -> viewport.relay.v1.ReasonCount
 	6,  // 4: viewport.relay.v1.ListTargetsResponse.targets:type_name -> viewport.relay.v1.Target
 	0,  // 5: viewport.relay.v1.ListConnectionsRequest.role:type_name -> viewport.relay.v1.Role
 	9,  // 6: viewport.relay.v1.ListConnectionsResponse.connections:type_name -> viewport.relay.v1.Connection
 	0,  // 7: viewport.relay.v1.Connection.role:type_name -> viewport.relay.v1.Role
-	10, // 8: viewport.relay.v1.Connection.connected_at:type_name -> google.protobuf.Timestamp
-	1,  // 9: viewport.relay.v1.AdminService.GetStatus:input_type -> viewport.relay.v1.GetStatusRequest
-	4,  // 10: viewport.relay.v1.AdminService.ListTargets:input_type -> viewport.relay.v1.ListTargetsRequest
-	7,  // 11: viewport.relay.v1.AdminService.ListConnections:input_type -> viewport.relay.v1.ListConnectionsRequest
-	2,  // 12: viewport.relay.v1.AdminService.GetStatus:output_type -> viewport.relay.v1.GetStatusResponse
-	5,  // 13: viewport.relay.v1.AdminService.ListTargets:output_type -> viewport.relay.v1.ListTargetsResponse
-	8,  // 14: viewport.relay.v1.AdminService.ListConnections:output_type -> viewport.relay.v1.ListConnectionsResponse
-	12, // [12:15] is the sub-list for method output_type
-	9,  // [9:12] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	17, // 8: viewport.relay.v1.Connection.connected_at:type_name -> google.protobuf.Timestamp
+	17, // 9: viewport.relay.v1.Connection.token_expires_at:type_name -> google.protobuf.Timestamp
+	12, // 10: viewport.relay.v1.RevokePairingResponse.revocation:type_name -> viewport.relay.v1.Revocation
+	17, // 11: viewport.relay.v1.Revocation.revoked_at:type_name -> google.protobuf.Timestamp
+	12, // 12: viewport.relay.v1.ListRevocationsResponse.revocations:type_name -> viewport.relay.v1.Revocation
+	1,  // 13: viewport.relay.v1.AdminService.GetStatus:input_type -> viewport.relay.v1.GetStatusRequest
+	4,  // 14: viewport.relay.v1.AdminService.ListTargets:input_type -> viewport.relay.v1.ListTargetsRequest
+	7,  // 15: viewport.relay.v1.AdminService.ListConnections:input_type -> viewport.relay.v1.ListConnectionsRequest
+	10, // 16: viewport.relay.v1.AdminService.RevokePairing:input_type -> viewport.relay.v1.RevokePairingRequest
+	13, // 17: viewport.relay.v1.AdminService.ListRevocations:input_type -> viewport.relay.v1.ListRevocationsRequest
+	15, // 18: viewport.relay.v1.AdminService.RestorePairing:input_type -> viewport.relay.v1.RestorePairingRequest
+	2,  // 19: viewport.relay.v1.AdminService.GetStatus:output_type -> viewport.relay.v1.GetStatusResponse
+	5,  // 20: viewport.relay.v1.AdminService.ListTargets:output_type -> viewport.relay.v1.ListTargetsResponse
+	8,  // 21: viewport.relay.v1.AdminService.ListConnections:output_type -> viewport.relay.v1.ListConnectionsResponse
+	11, // 22: viewport.relay.v1.AdminService.RevokePairing:output_type -> viewport.relay.v1.RevokePairingResponse
+	14, // 23: viewport.relay.v1.AdminService.ListRevocations:output_type -> viewport.relay.v1.ListRevocationsResponse
+	16, // 24: viewport.relay.v1.AdminService.RestorePairing:output_type -> viewport.relay.v1.RestorePairingResponse
+	19, // [19:25] is the sub-list for method output_type
+	13, // [13:19] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_viewport_relay_v1_admin_proto_init() }
@@ -988,13 +1711,28 @@ func file_viewport_relay_v1_admin_proto_init() {
 	if File_viewport_relay_v1_admin_proto != nil {
 		return
 	}
+	file_viewport_relay_v1_admin_proto_msgTypes[9].OneofWrappers = []any{
+		(*RevokePairingRequest_InstallId)(nil),
+		(*RevokePairingRequest_RuntimeTargetId)(nil),
+		(*RevokePairingRequest_TokenId)(nil),
+	}
+	file_viewport_relay_v1_admin_proto_msgTypes[11].OneofWrappers = []any{
+		(*Revocation_InstallId)(nil),
+		(*Revocation_RuntimeTargetId)(nil),
+		(*Revocation_TokenId)(nil),
+	}
+	file_viewport_relay_v1_admin_proto_msgTypes[14].OneofWrappers = []any{
+		(*RestorePairingRequest_InstallId)(nil),
+		(*RestorePairingRequest_RuntimeTargetId)(nil),
+		(*RestorePairingRequest_TokenId)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_viewport_relay_v1_admin_proto_rawDesc), len(file_viewport_relay_v1_admin_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   9,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

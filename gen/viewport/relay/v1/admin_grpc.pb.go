@@ -24,13 +24,16 @@ const (
 	AdminService_GetStatus_FullMethodName       = "/viewport.relay.v1.AdminService/GetStatus"
 	AdminService_ListTargets_FullMethodName     = "/viewport.relay.v1.AdminService/ListTargets"
 	AdminService_ListConnections_FullMethodName = "/viewport.relay.v1.AdminService/ListConnections"
+	AdminService_RevokePairing_FullMethodName   = "/viewport.relay.v1.AdminService/RevokePairing"
+	AdminService_ListRevocations_FullMethodName = "/viewport.relay.v1.AdminService/ListRevocations"
+	AdminService_RestorePairing_FullMethodName  = "/viewport.relay.v1.AdminService/RestorePairing"
 )
 
 // AdminServiceClient is the client API for AdminService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// AdminService shows what a relay is doing. Request metadata: authorization ("Bearer " and RELAY_ADMIN_TOKEN).
+// AdminService shows what a relay is doing, and revokes pairings. Request metadata: authorization ("Bearer " and RELAY_ADMIN_TOKEN).
 type AdminServiceClient interface {
 	// GetStatus tells how the relay is.
 	GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*GetStatusResponse, error)
@@ -38,6 +41,15 @@ type AdminServiceClient interface {
 	ListTargets(ctx context.Context, in *ListTargetsRequest, opts ...grpc.CallOption) (*ListTargetsResponse, error)
 	// ListConnections lists the links that are attached, oldest first.
 	ListConnections(ctx context.Context, in *ListConnectionsRequest, opts ...grpc.CallOption) (*ListConnectionsResponse, error)
+	// RevokePairing ends the links of a pairing on the spot, and refuses new ones, until RestorePairing: both with
+	// PAIRING_REVOKED. The daemon of a client that is revoked is told, and ends its sessions. What is revoked already stays
+	// as it is. When the answer comes the revocation is kept (see memory_only).
+	RevokePairing(ctx context.Context, in *RevokePairingRequest, opts ...grpc.CallOption) (*RevokePairingResponse, error)
+	// ListRevocations lists what RevokePairing has revoked, by workspace, kind and id. What the platform revokes is not in it.
+	ListRevocations(ctx context.Context, in *ListRevocationsRequest, opts ...grpc.CallOption) (*ListRevocationsResponse, error)
+	// RestorePairing undoes RevokePairing: new links are admitted again, if the platform agrees. What is not revoked stays
+	// as it is.
+	RestorePairing(ctx context.Context, in *RestorePairingRequest, opts ...grpc.CallOption) (*RestorePairingResponse, error)
 }
 
 type adminServiceClient struct {
@@ -78,11 +90,41 @@ func (c *adminServiceClient) ListConnections(ctx context.Context, in *ListConnec
 	return out, nil
 }
 
+func (c *adminServiceClient) RevokePairing(ctx context.Context, in *RevokePairingRequest, opts ...grpc.CallOption) (*RevokePairingResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RevokePairingResponse)
+	err := c.cc.Invoke(ctx, AdminService_RevokePairing_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListRevocations(ctx context.Context, in *ListRevocationsRequest, opts ...grpc.CallOption) (*ListRevocationsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListRevocationsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListRevocations_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) RestorePairing(ctx context.Context, in *RestorePairingRequest, opts ...grpc.CallOption) (*RestorePairingResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RestorePairingResponse)
+	err := c.cc.Invoke(ctx, AdminService_RestorePairing_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdminServiceServer is the server API for AdminService service.
 // All implementations must embed UnimplementedAdminServiceServer
 // for forward compatibility.
 //
-// AdminService shows what a relay is doing. Request metadata: authorization ("Bearer " and RELAY_ADMIN_TOKEN).
+// AdminService shows what a relay is doing, and revokes pairings. Request metadata: authorization ("Bearer " and RELAY_ADMIN_TOKEN).
 type AdminServiceServer interface {
 	// GetStatus tells how the relay is.
 	GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error)
@@ -90,6 +132,15 @@ type AdminServiceServer interface {
 	ListTargets(context.Context, *ListTargetsRequest) (*ListTargetsResponse, error)
 	// ListConnections lists the links that are attached, oldest first.
 	ListConnections(context.Context, *ListConnectionsRequest) (*ListConnectionsResponse, error)
+	// RevokePairing ends the links of a pairing on the spot, and refuses new ones, until RestorePairing: both with
+	// PAIRING_REVOKED. The daemon of a client that is revoked is told, and ends its sessions. What is revoked already stays
+	// as it is. When the answer comes the revocation is kept (see memory_only).
+	RevokePairing(context.Context, *RevokePairingRequest) (*RevokePairingResponse, error)
+	// ListRevocations lists what RevokePairing has revoked, by workspace, kind and id. What the platform revokes is not in it.
+	ListRevocations(context.Context, *ListRevocationsRequest) (*ListRevocationsResponse, error)
+	// RestorePairing undoes RevokePairing: new links are admitted again, if the platform agrees. What is not revoked stays
+	// as it is.
+	RestorePairing(context.Context, *RestorePairingRequest) (*RestorePairingResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
 }
 
@@ -108,6 +159,15 @@ func (UnimplementedAdminServiceServer) ListTargets(context.Context, *ListTargets
 }
 func (UnimplementedAdminServiceServer) ListConnections(context.Context, *ListConnectionsRequest) (*ListConnectionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListConnections not implemented")
+}
+func (UnimplementedAdminServiceServer) RevokePairing(context.Context, *RevokePairingRequest) (*RevokePairingResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RevokePairing not implemented")
+}
+func (UnimplementedAdminServiceServer) ListRevocations(context.Context, *ListRevocationsRequest) (*ListRevocationsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListRevocations not implemented")
+}
+func (UnimplementedAdminServiceServer) RestorePairing(context.Context, *RestorePairingRequest) (*RestorePairingResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RestorePairing not implemented")
 }
 func (UnimplementedAdminServiceServer) mustEmbedUnimplementedAdminServiceServer() {}
 func (UnimplementedAdminServiceServer) testEmbeddedByValue()                      {}
@@ -184,6 +244,60 @@ func _AdminService_ListConnections_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_RevokePairing_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevokePairingRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).RevokePairing(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_RevokePairing_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).RevokePairing(ctx, req.(*RevokePairingRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListRevocations_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListRevocationsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListRevocations(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListRevocations_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListRevocations(ctx, req.(*ListRevocationsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_RestorePairing_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RestorePairingRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).RestorePairing(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_RestorePairing_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).RestorePairing(ctx, req.(*RestorePairingRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AdminService_ServiceDesc is the grpc.ServiceDesc for AdminService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -202,6 +316,18 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListConnections",
 			Handler:    _AdminService_ListConnections_Handler,
+		},
+		{
+			MethodName: "RevokePairing",
+			Handler:    _AdminService_RevokePairing_Handler,
+		},
+		{
+			MethodName: "ListRevocations",
+			Handler:    _AdminService_ListRevocations_Handler,
+		},
+		{
+			MethodName: "RestorePairing",
+			Handler:    _AdminService_RestorePairing_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
