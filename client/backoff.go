@@ -15,7 +15,7 @@ const (
 	replacedPause  = 30 * time.Second
 	replacedWindow = 10 * time.Minute
 	maxReplaced    = 3
-	// healthyLink is how long a link must have lived for the pauses to start small again.
+	// healthyLink is how long a link must have lived for attempts to be counted anew.
 	healthyLink = 10 * time.Second
 )
 
@@ -28,12 +28,15 @@ type backoff struct {
 	attached bool        // there has been a link
 }
 
-// healthy notes how long a link lived and reports whether it counts as healthy.
+// healthy notes how long a link lived and reports whether it counts as healthy. Each second of it takes one off the pauses
+// to come: a network that breaks every few seconds is not waited for as long as one that is away, and a relay that fails
+// at once after each start is not run over.
 func (b *backoff) healthy(lived time.Duration) bool {
+	b.pause = max(0, b.pause-lived)
 	if lived < healthyLink {
 		return false
 	}
-	b.pause, b.renewed = 0, false
+	b.renewed = false
 	return true
 }
 
@@ -72,5 +75,5 @@ func (b *backoff) after(err *Error) (pause time.Duration, final error) {
 	case !known:
 		return 0, err
 	}
-	return err.RetryAfter + pause, nil
+	return err.RetryAfter + rand.N(err.RetryAfter/2+1) + pause, nil
 }

@@ -49,6 +49,9 @@ func TestPausesGrowToFifteenSecondsAndStartSmallAfterAHealthyLink(t *testing.T) 
 	if b.healthy(time.Second) || b.pause == 0 {
 		t.Error("a link of one second counts as healthy")
 	}
+	if before := b.pause; b.healthy(4*time.Second) || b.pause != before-4*time.Second {
+		t.Errorf("got pauses up to %v after a link of 4 s, want 4 s less than the %v before", b.pause, before)
+	}
 	if !b.healthy(time.Minute) {
 		t.Error("a link of one minute does not count as healthy")
 	}

@@ -256,7 +256,11 @@ func play(t *testing.T, relay *relaytest.Relay, seed uint64, sum *tally) map[str
 		running.Go(func() {
 			for tag := byte('a' + i); ctx.Err() == nil; tag += 4 {
 				up, err := from.Open(ctx)
-				if err != nil {
+				switch {
+				case err == nil:
+				case from.Err() != nil:
+					return // the relay has refused it for good
+				default:
 					continue
 				}
 				conversation := accepted.converse(ctx, tag, up)

@@ -58,6 +58,7 @@ func TestWhatWasLostDoubledReorderedDamagedOrForeignIsToldApart(t *testing.T) {
 		"one behind the last":        {[]int{0, 2, 3, 4, 5, 1, end}, Tally{Reordered: 1, Ended: true}},
 		"reordered, doubled, lost":   {[]int{0, 3, 1, 1, 4, 5, end}, Tally{Lost: 1, Doubled: 1, Reordered: 1, Ended: true}},
 		"a bit flipped":              {[]int{0, 1, 2, 3, 4, flipped, end}, Tally{Damaged: 1, Ended: true}},
+		"lost and damaged":           {[]int{0, 2, 3, 4, flipped, end}, Tally{Lost: 1, Damaged: 1, Ended: true}},
 		"cut short by a byte":        {[]int{0, 1, 2, 3, 4, cut, end}, Tally{Damaged: 1, Ended: true}},
 		"one of another stream":      {[]int{0, 1, 2, other, 3, 4, 5, end}, Tally{Foreign: 1, Ended: true}},
 		"no block at all":            {[]int{0, 1, 2, nothing, 3, 4, 5, end}, Tally{Foreign: 1, Ended: true}},
