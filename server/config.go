@@ -84,7 +84,8 @@ func (c *Config) normalise() error {
 		}
 	}
 	if c.RecheckInterval != 0 && (c.RecheckInterval < time.Millisecond || c.RecheckInterval > 24*time.Hour) {
-		errs = append(errs, fmt.Errorf("server: Config.RecheckInterval is %v, 1ms to 24h are allowed, or 0 for off", c.RecheckInterval))
+		errs = append(errs, fmt.Errorf("server: Config.RecheckInterval is %v, 1ms to 24h are allowed, or 0 for off",
+			c.RecheckInterval))
 	}
 	if c.TokenGrace < 0 || c.TokenGrace > time.Hour {
 		errs = append(errs, fmt.Errorf("server: Config.TokenGrace is %v, 0 to 1h are allowed", c.TokenGrace))

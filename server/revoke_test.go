@@ -126,7 +126,9 @@ func TestAStolenTargetIsEndedWithItsDaemonAndAllItsClients(t *testing.T) {
 	daemon, client, s := r.pair("stolen")
 	second := r.connect(endpoint{workspace: "stolen"})
 	o := r.operator("stolen")
-	request := &relayv1.RevokePairingRequest{Pairing: &relayv1.RevokePairingRequest_RuntimeTargetId{RuntimeTargetId: target}}
+	request := &relayv1.RevokePairingRequest{
+		Pairing: &relayv1.RevokePairingRequest_RuntimeTargetId{RuntimeTargetId: target},
+	}
 	if n := o.revoke(request).GetLinksEnded(); n != 3 {
 		t.Errorf("got %d links ended, want 3", n)
 	}
@@ -256,7 +258,9 @@ func TestARelayThatCannotReadItsRevocationsDoesNotStartAndGivesItsPortBack(t *te
 	dir := t.TempDir()
 	file := filepath.Join(dir, "revocations.json")
 	cfg := server.Config{Listen: "127.0.0.1:0", ValidateURL: platform.ValidateURL(), StateDir: dir}
-	for content, mode := range map[string]os.FileMode{`{"version":1,"revocations":[`: 0o600, `{"version":1,"revocations":[]}`: 0o644} {
+	for content, mode := range map[string]os.FileMode{
+		`{"version":1,"revocations":[`: 0o600, `{"version":1,"revocations":[]}`: 0o644,
+	} {
 		if err := os.WriteFile(file, []byte(content), mode); err != nil {
 			t.Fatal(err)
 		}
@@ -368,10 +372,13 @@ func TestARevocationThatNamesNothingOrTooMuchIsAnInvalidArgument(t *testing.T) {
 			t.Errorf("%s: got %v, want INVALID_ARGUMENT", name, err)
 		}
 	}
-	if _, err := o.admin.RestorePairing(o.ctx, &relayv1.RestorePairingRequest{WorkspaceId: "w"}); status.Code(err) != codes.InvalidArgument {
+	_, err := o.admin.RestorePairing(o.ctx, &relayv1.RestorePairingRequest{WorkspaceId: "w"})
+	if status.Code(err) != codes.InvalidArgument {
 		t.Errorf("restoring nothing: got %v, want INVALID_ARGUMENT", err)
 	}
-	for _, page := range []*relayv1.ListRevocationsRequest{{PageSize: 1001}, {PageToken: "!"}, {PageToken: "eA"}, {PageToken: "YQo5CmI"}} {
+	for _, page := range []*relayv1.ListRevocationsRequest{
+		{PageSize: 1001}, {PageToken: "!"}, {PageToken: "eA"}, {PageToken: "YQo5CmI"},
+	} {
 		if _, err := o.admin.ListRevocations(o.ctx, page); status.Code(err) != codes.InvalidArgument {
 			t.Errorf("%v: got %v, want INVALID_ARGUMENT", page, err)
 		}

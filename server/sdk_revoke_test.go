@@ -21,7 +21,8 @@ func TestARevokedClientOfTheSDKGivesUpAndItsDaemonsSessionEndsWithoutWaiting(t *
 	}
 	o := r.operator("sdk-revoked")
 	id := o.connections(relayv1.Role_ROLE_CLIENT)[0].GetTokenId()
-	if n := o.revoke(&relayv1.RevokePairingRequest{Pairing: &relayv1.RevokePairingRequest_TokenId{TokenId: id}}).GetLinksEnded(); n != 1 {
+	request := &relayv1.RevokePairingRequest{Pairing: &relayv1.RevokePairingRequest_TokenId{TokenId: id}}
+	if n := o.revoke(request).GetLinksEnded(); n != 1 {
 		t.Errorf("got %d links ended, want 1", n)
 	}
 	for who, s := range map[string]struct {

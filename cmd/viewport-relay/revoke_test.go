@@ -59,7 +59,8 @@ func startWithState(t *testing.T, p *devplatform.Server, dir string) relayAt {
 		return conn
 	}
 	return relayAt{
-		r, t, p, relayv1.NewAdminServiceClient(connect(line["admin"])), relayv1.NewRelayServiceClient(connect(line["listen"])),
+		running: r, t: t, platform: p, admin: relayv1.NewAdminServiceClient(connect(line["admin"])),
+		relay: relayv1.NewRelayServiceClient(connect(line["listen"])),
 	}
 }
 
@@ -173,7 +174,8 @@ func TestServeDoesNotStartWithDamagedRevocationsAndSaysWhatToDo(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, _, stderr := ends(t, []string{enough, "RELAY_LISTEN_PORT=0", "RELAY_STATE_DIR=" + dir}, "serve")
-	if code != 1 || !strings.Contains(stderr, "revocations.json is damaged") || !strings.Contains(stderr, "restore the file from a backup") {
+	if code != 1 || !strings.Contains(stderr, "revocations.json is damaged") ||
+		!strings.Contains(stderr, "restore the file from a backup") {
 		t.Errorf("got exit code %d and %s, want 1 and the file with what to do", code, stderr)
 	}
 }

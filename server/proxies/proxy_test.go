@@ -27,9 +27,10 @@ type kind struct {
 	// reloadBy does.
 	args, reload func(h *home) []string
 	reloadBy     syscall.Signal
-	// impatient makes it cut what is silent for a second, and hasty what lives on for a second after a reload: pairs of
-	// old and new text.
+	// impatient makes it cut what is silent for a second, and hasty what lives on for a second after a reload, which keeps
+	// says that it never does: pairs of old and new text.
 	impatient, hasty []string
+	keeps            bool
 }
 
 // kinds are all of them.
@@ -70,14 +71,14 @@ var kinds = []kind{
 			return []string{
 				"relay.example.com:443", address, "bind 0.0.0.0", "bind 127.0.0.1", "127.0.0.1:7781", upstream,
 				"/etc/caddy/relay.crt", h.path("relay.crt"), "/etc/caddy/relay.key", h.path("relay.key"),
-				"unix//run/caddy/admin.sock", "127.0.0.1:20199",
+				"unix//run/caddy/admin.sock", "unix/" + h.path("admin.sock"),
 			}
 		},
 		args:   func(h *home) []string { return []string{"run", "--config", h.path("Caddyfile")} },
 		reload: func(h *home) []string { return []string{"reload", "--force", "--config", h.path("Caddyfile")} },
 		// It cuts no silent links; the nearest to it is that each link lives for a second only.
 		impatient: []string{"read_header 10s", "write 1s"},
-		hasty:     []string{"grace_period 10s", "grace_period 1s"},
+		keeps:     true,
 	},
 }
 

@@ -11,7 +11,6 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -61,11 +60,6 @@ func (e *end) count() (links int, changed <-chan struct{}) {
 func (e *end) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
 
 func (e *end) Handle(_ context.Context, r slog.Record) error {
-	if os.Getenv("DBG") != "" {
-		a := ""
-		r.Attrs(func(x slog.Attr) bool { a += " " + x.String(); return true })
-		println(time.Now().Format("05.000"), fmt.Sprintf("%p", e), r.Message, a)
-	}
 	if r.Message == "attached to the relay" || r.Message == "moved to a new link" {
 		e.mu.Lock()
 		e.links++
