@@ -245,15 +245,18 @@ func TestASilentPeerGetsHeartbeatsUntilTheRelayTakesItForDead(t *testing.T) {
 	client.wantEnd(codes.Unavailable, "LINK_DEAD")
 }
 
-func TestWithHeartbeatsOffTheRelaySendsNone(t *testing.T) {
+func TestWithHeartbeatsOffTheRelaySendsNoneButItsGreeting(t *testing.T) {
 	r := start(t, func(c *server.Config) { c.Heartbeat = 0 })
 	client := r.connect(endpoint{workspace: "quiet"})
 	if got := client.header.Get("viewport-heartbeat"); len(got) != 1 || got[0] != "0" {
 		t.Errorf("viewport-heartbeat: got %v, want 0", got)
 	}
+	if e, err := client.next(); err != nil || e.GetType() != typeHeartbeat {
+		t.Errorf("got %v, %v, want the HEARTBEAT that gets the headers through a terminator", e, err)
+	}
 	client.send(newSession(1).init())
 	if e, err := client.next(); err != nil || e.GetType() != typeStatus {
-		t.Errorf("got %v, %v, want PEER_UNAVAILABLE first", e, err)
+		t.Errorf("got %v, %v, want PEER_UNAVAILABLE next", e, err)
 	}
 }
 
