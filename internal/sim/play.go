@@ -5,67 +5,62 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/getviewport/relay/internal/route"
+	"github.com/getviewport/relay/internal/session"
 )
 
 const (
 	// maxSteps and maxVirtual bound a run: a machine that never comes to rest is a broken promise, too.
 	maxSteps   = 400_000
-	maxVirtual = 3 * time.Hour
+	maxVirtual = 6 * time.Hour
 )
 
-// play runs until everything that was begun is over, then shows that every client can still open a session.
-func (w *world) play(r *Result) error {
+// play runs until everything that was begun is over, shows that every client can still open a session, and that in
+// the end nothing is left.
+func (w *world) play() error {
 	for {
-		if err := w.run(r); err != nil {
+		if err := w.run(); err != nil {
 			return err
 		}
 		again := false
-		for _, c := range w.clients {
-			if r.Cuts+r.Restarts > 0 && c.toOpen == 0 && !c.provedAgain {
-				// A new session after the faults: it must work from end to end.
-				c.provedAgain, c.toOpen, again = true, 1, true
+		w.endpoints(func(e *endpoint) {
+			if e.daemonKey != ([32]byte{}) && e.tenant.disturbed && !e.stopped && !e.provedAgain {
+				e.provedAgain, e.toOpen, again = true, e.toOpen+1, true
 			}
-		}
+		})
 		if !again {
 			break
 		}
-		w.faultsLeft, w.Loss = 0, 0
+		w.faultsLeft, w.lossesLeft, w.Aborts = 0, 0, 0
+		w.troubleUntil(w.now)
 	}
-	for _, p := range w.pairs {
-		if !p.faulted && (!p.client.finished() || p.daemon == nil || !p.daemon.finished()) {
-			return fmt.Errorf("session %d did not finish", p.n)
-		}
-		if p.client.over || p.daemon != nil && p.daemon.over {
-			r.Ended++
-		}
-	}
-	w.relay.drops.Each(func(_ route.Drop, n uint64) { r.Dropped += n })
-	return nil
+	return w.leave()
 }
 
 // run takes steps until nothing is left to do.
-func (w *world) run(r *Result) error {
+func (w *world) run() error {
 	for {
 		if w.steps++; w.steps > maxSteps || w.now.Sub(w.start) > maxVirtual {
 			return errors.New("no end: the world does not come to rest")
 		}
-		if w.faultsLeft > 0 && w.chance(4) {
-			w.fault(r)
+		w.turns()
+		idle := len(w.turn) == 0
+		if w.faultsLeft > 0 && w.chance(w.odds(idle)) && w.busy() {
+			w.fault()
+			continue
 		}
-		turns := w.turns()
 		// Time passes also while others could act, but seldom: machines must not depend on being asked at once.
-		if len(turns) == 0 || w.chance(20) {
-			moved, err := w.passTime(len(turns) == 0)
+		if idle || w.chance(20) {
+			moved, err := w.passTime(idle)
 			if err != nil {
 				return err
 			}
-			if !moved && len(turns) == 0 {
+			if !moved && idle {
+				w.result.Recovery = max(w.result.Recovery, w.now.Sub(w.expected()))
 				return nil
 			}
 			continue
 		}
-		if err := turns[w.choose.IntN(len(turns))](); err != nil {
+		if err := w.take(w.turn[w.choose.IntN(len(w.turn))]); err != nil {
 			return err
 		}
 		if err := w.check(); err != nil {
@@ -74,63 +69,163 @@ func (w *world) run(r *Result) error {
 	}
 }
 
-// turns are all that can happen now.
-func (w *world) turns() (turns []func() error) {
-	add := func(f func() error) { turns = append(turns, f) }
-	for _, l := range append([]*link(nil), w.relay.links...) {
-		switch {
-		case l.held != nil:
-			add(func() error { w.relay.forward(l); return nil })
-		case len(l.up) > 0:
-			add(func() error { return w.relay.receive(l) })
-		case l.cut:
-			add(func() error { w.relay.giveUp(l); return nil })
-		}
-		if l.awake && !l.cut && len(l.down) < inFlight {
-			add(func() error { return w.relay.send(l) })
+// odds are how many times of 1,000 a fault happens now: seldom while there is something to do, but one that struck
+// may be the first of several, before the sessions have come back.
+func (w *world) odds(idle bool) int {
+	switch {
+	case idle:
+		return 100
+	case w.steps < w.burst:
+		return 60
+	}
+	return 4
+}
+
+// turn is something that can happen now.
+type turn struct {
+	what what
+	l    *link
+	e    *endpoint
+	x    *end
+	p    *pair
+}
+
+type what uint8
+
+const (
+	relayForwards what = iota
+	relayReceives
+	readerEnds
+	relaySends
+	connects
+	dialed
+	receives
+	linkEnds
+	sends
+	opens
+	opensAgain
+	writes
+	reads
+)
+
+// turns collects all that can happen now.
+func (w *world) turns() {
+	w.turn = w.turn[:0]
+	add := func(t turn) { w.turn = append(w.turn, t) }
+	for _, n := range w.nodes {
+		for _, l := range n.links {
+			switch {
+			case !l.reads():
+			case l.held != nil:
+				add(turn{what: relayForwards, l: l})
+			case len(l.up) > 0:
+				add(turn{what: relayReceives, l: l})
+			case l.forgotten, l.broken && l.relaySees:
+				add(turn{what: readerEnds, l: l})
+			}
+			if l.awake && l.roomDown() {
+				add(turn{what: relaySends, l: l})
+			}
 		}
 	}
-	for _, e := range w.endpoints() {
-		l := e.link
+	w.endpoints(func(e *endpoint) { e.turns(add) })
+	for _, t := range w.tenants {
+		for _, p := range t.pairs {
+			if p.waits {
+				if !w.now.Before(p.reopenAt) && p.owner.current != nil {
+					add(turn{what: opensAgain, p: p})
+				}
+				continue
+			}
+			for _, x := range []*end{p.client, p.daemon} {
+				if x == nil || x.gone || w.scripted {
+					continue
+				}
+				if x.canWrite() {
+					add(turn{what: writes, x: x})
+				}
+				if x.canRead() {
+					add(turn{what: reads, x: x})
+				}
+			}
+		}
+	}
+}
+
+func (e *endpoint) turns(add func(turn)) {
+	switch {
+	case e.answered():
+		add(turn{what: dialed, e: e})
+	case e.wantsLink():
+		add(turn{what: connects, e: e})
+	}
+	for _, l := range e.links {
 		switch {
-		case l == nil:
-			add(func() error { e.link = w.relay.attach(e); w.note("%s connects", e.name); return nil })
+		case l == e.dialing || !l.stands():
 		case len(l.down) > 0:
-			add(e.receive)
-		case l.cut:
-			add(e.linkLost)
+			add(turn{what: receives, e: e, l: l})
+		case l.broken && l.endpointSees && e.dialing == nil:
+			add(turn{what: linkEnds, e: e, l: l})
 		}
-		if e.canSend() {
-			add(func() error { e.send(); return nil })
-		}
-		if e.toOpen > 0 && l != nil && !l.cut && w.daemon.link != nil && !w.daemon.link.cut && w.daemon.link.relay == l.relay {
-			add(func() error { return w.begin(e) })
+		if e.canSend(l) {
+			add(turn{what: sends, e: e, l: l})
 		}
 	}
-	for _, x := range w.ends() {
-		if x.canWrite() {
-			add(x.write)
-		}
-		if x.readable && !x.finished() {
-			add(x.read)
-		}
+	if e.toOpen > 0 && e.current != nil {
+		add(turn{what: opens, e: e})
 	}
-	return turns
+}
+
+// take takes a turn.
+func (w *world) take(t turn) error {
+	switch t.what {
+	case relayForwards:
+		t.l.node.forward(t.l)
+	case relayReceives:
+		return t.l.node.receive(t.l)
+	case readerEnds:
+		t.l.node.readerEnds(t.l)
+	case relaySends:
+		return t.l.node.send(t.l)
+	case connects:
+		t.e.connect()
+	case dialed:
+		t.e.dialed()
+	case receives:
+		return t.e.receive(t.l)
+	case linkEnds:
+		t.e.linkEnds(t.l)
+	case sends:
+		return t.e.send(t.l)
+	case opens:
+		return w.begin(t.e)
+	case opensAgain:
+		return t.p.owner.open(t.p)
+	case writes:
+		return t.x.write()
+	case reads:
+		return t.x.read()
+	}
+	return nil
 }
 
 // begin opens a session of a client.
 func (w *world) begin(e *endpoint) error {
 	e.toOpen--
-	n := len(w.pairs)
-	p := &pair{n: n, faulted: w.Faults > 0 && !e.provedAgain}
-	p.up.id, p.down.id = uint64(2*n+1), uint64(2*n+2)
-	w.pairs = append(w.pairs, p)
+	n := 0
+	for _, p := range e.tenant.pairs {
+		if p.owner == e {
+			n++
+		}
+	}
+	p := &pair{tenant: e.tenant, n: 100*e.number + n, owner: e}
+	e.tenant.pairs = append(e.tenant.pairs, p)
 	return e.open(p)
 }
 
 // pairOf finds a session by its id.
-func (w *world) pairOf(id string) *pair {
-	for _, p := range w.pairs {
+func (t *tenant) pairOf(id string) *pair {
+	for _, p := range t.pairs {
 		if p.client.machine.ID() == id {
 			return p
 		}
@@ -138,97 +233,164 @@ func (w *world) pairOf(id string) *pair {
 	return nil
 }
 
-// passTime moves the clock: a little, or to the next deadline when nothing else can happen. It reports whether anything
-// waits for a later time.
+// busy reports whether anybody waits for anything.
+func (w *world) busy() bool {
+	for _, t := range w.tenants {
+		for _, p := range t.pairs {
+			if !p.settled() {
+				return true
+			}
+		}
+		for _, c := range t.clients {
+			if c.toOpen > 0 && !c.stopped {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (p *pair) settled() bool {
+	return !p.waits && p.client.settled() && (p.daemon == nil || p.daemon.settled())
+}
+
+// passTime moves the clock: a little, or to the next deadline when nothing else can happen. It reports whether
+// anything waits for a later time.
 func (w *world) passTime(idle bool) (moved bool, err error) {
-	next := time.Time{}
-	sooner := func(t time.Time) {
-		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
-			next = t
-		}
-	}
-	busy := false
-	for _, x := range w.ends() {
-		if !x.finished() {
-			busy = true
-		}
-		sooner(x.machine.Deadline())
-	}
-	if idle && !busy {
-		// Tombstones and what the relay remembers may wait; nobody waits for them.
-		return false, nil
-	}
-	sooner(w.relay.machine.Deadline())
 	switch {
-	case idle && next.IsZero():
-		return false, nil
-	case idle && next.After(w.now):
-		w.now = next
 	case !idle:
-		w.now = w.now.Add(time.Duration(w.choose.IntN(40)) * time.Millisecond)
+		w.now = w.now.Add(w.within(40 * time.Millisecond))
+	case !w.busy():
+		return false, nil // tombstones and what the relay remembers may wait; nobody waits for them
+	default:
+		next := w.deadline()
+		if next.IsZero() {
+			return false, fmt.Errorf("somebody waits for ever: %s", w.unsettled())
+		}
+		w.now = latest(w.now, next)
 	}
 	w.note("time passes")
-	w.relay.tick()
-	for _, x := range w.ends() {
-		if d := x.machine.Deadline(); !d.IsZero() && !d.After(w.now) {
-			x.apply(x.machine.Tick(w.now))
-		}
+	w.due()
+	if err := w.check(); err != nil {
+		return true, err
 	}
-	return true, w.check()
+	return true, w.checkLiveness()
 }
 
-// check asks every machine for a broken invariant, and forgets those that are done.
-func (w *world) check() error {
-	if err := w.relay.machine.Check(); err != nil {
-		return err
+// due does everything that is.
+func (w *world) due() {
+	if !w.downUntil.IsZero() && !w.now.Before(w.downUntil) {
+		w.downUntil = time.Time{}
+		w.note("a relay starts")
+		w.startNode()
 	}
-	for _, e := range w.endpoints() {
+	for _, n := range append([]*node(nil), w.nodes...) {
+		n.tick()
+	}
+	w.endpoints((*endpoint).tick)
+	for _, t := range w.tenants {
+		if t.intruder != nil && !w.now.Before(t.leaves) {
+			t.intruder.stop()
+			t.intruder = nil
+		}
+	}
+}
+
+// deadline is when something is due; zero: never.
+func (w *world) deadline() time.Time {
+	at := w.downUntil
+	for _, n := range w.nodes {
+		at = earliest(at, n.deadline())
+		for _, l := range n.links {
+			at = earliest(at, earliest(after(w.now, l.frozen), after(w.now, l.lag)))
+		}
+	}
+	w.endpoints(func(e *endpoint) { at = earliest(at, e.deadline()) })
+	for _, t := range w.tenants {
+		if t.intruder != nil {
+			at = earliest(at, t.leaves)
+		}
+		for _, p := range t.pairs {
+			if p.waits {
+				at = earliest(at, after(w.now, p.reopenAt))
+				continue
+			}
+			for _, x := range []*end{p.client, p.daemon} {
+				if x != nil && !x.settled() {
+					at = earliest(at, earliest(after(w.now, x.writeAt), after(w.now, x.readAt)))
+				}
+			}
+		}
+	}
+	return at
+}
+
+// unsettled says who waits.
+func (w *world) unsettled() string {
+	for _, t := range w.tenants {
+		for _, p := range t.pairs {
+			if p.settled() {
+				continue
+			}
+			s := fmt.Sprintf("session %d of tenant %d (waits %t)", p.n, t.n, p.waits)
+			for _, x := range []*end{p.client, p.daemon} {
+				if x != nil {
+					s += fmt.Sprintf("; %s: state %d, opened %t, over %t, gone %t, reachable %t, sent %d, closed %t, "+
+						"received %d, eof %t", x.endpoint.name, x.machine.State(), x.opened, x.over, x.gone,
+						x.machine.Reachable(), x.sends.sent, x.sends.closed, x.receives.delivered, x.receives.eof)
+				}
+			}
+			return s
+		}
+	}
+	return "a client has not opened its sessions"
+}
+
+// leave lets everybody go: in the end nothing may be left, at either end or at the relay.
+func (w *world) leave() error {
+	for _, n := range w.nodes {
+		for _, l := range append([]*link(nil), n.links...) {
+			l.breakAt(0, 0, true, true)
+			n.readerEnds(l)
+		}
+	}
+	w.endpoints(func(e *endpoint) {
+		for _, l := range append([]*link(nil), e.links...) {
+			e.drop(l)
+		}
+		e.current, e.dialing = nil, nil
 		for _, x := range e.sessions {
-			if err := x.machine.Check(); err != nil {
-				return fmt.Errorf("%s: %w", e.name, err)
+			x.apply(x.machine.LinkLost(w.now))
+		}
+	})
+	for range 4 {
+		w.now = w.now.Add(lifetime)
+		for _, n := range w.nodes {
+			n.tick()
+		}
+		w.endpoints((*endpoint).tick)
+		if err := errors.Join(w.checkRelays(), w.checkEnds()); err != nil {
+			return err
+		}
+	}
+	var err error
+	w.endpoints(func(e *endpoint) {
+		for _, x := range e.sessions {
+			if x.machine.State() != session.Ended && err == nil {
+				err = fmt.Errorf("%s never forgets session %d (%.6s)", e.name, x.pair.n, x.machine.ID())
 			}
 		}
-		e.reap()
-	}
-	return nil
-}
-
-// ends are all ends of sessions there are.
-func (w *world) ends() (all []*end) {
-	for _, p := range w.pairs {
-		for _, x := range []*end{p.client, p.daemon} {
-			if x != nil {
-				all = append(all, x)
+	})
+	for _, n := range w.nodes {
+		for i, t := range n.targets {
+			if !t.Idle() && err == nil {
+				err = fmt.Errorf("%s never forgets tenant %d: %+v", n.name, i, t.Stats())
 			}
 		}
-	}
-	return all
-}
-
-// fault cuts a link or restarts the relay.
-func (w *world) fault(r *Result) {
-	for _, p := range w.pairs {
-		p.faulted = true
-	}
-	w.faultsLeft--
-	if w.choose.IntN(3) == 0 {
-		w.note("the relay restarts")
-		r.Restarts++
-		w.relay.kill()
-		w.relay = newNode(w)
-		return
-	}
-	var alive []*link
-	for _, l := range w.relay.links {
-		if !l.cut {
-			alive = append(alive, l)
+		if used := n.budget.Used(); used != 0 && err == nil {
+			err = fmt.Errorf("%s still counts %d bytes", n.name, used)
 		}
+		n.stop()
 	}
-	if len(alive) == 0 {
-		return
-	}
-	l := alive[w.choose.IntN(len(alive))]
-	w.note("the link of %s is cut", l.endpoint.name)
-	r.Cuts++
-	l.cutAt(w.choose.IntN(len(l.up)+1), w.choose.IntN(len(l.down)+1))
+	return err
 }
