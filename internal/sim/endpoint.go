@@ -249,6 +249,9 @@ func (e *endpoint) accept(h *envelope.Header, ciphertext []byte) error {
 	if p.client == nil || p.client.gone {
 		p.daemon.by = w.now.Add(lifetime) // nobody proves himself
 	}
+	if e.tenant.intruder != nil {
+		p.displaced() // it may be at the next relay already
+	}
 	e.sessions = append(e.sessions, p.daemon)
 	w.note("%s accepts session %d (%.6s)", e.name, p.n, id)
 	return nil

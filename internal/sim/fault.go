@@ -200,10 +200,14 @@ func (e *endpoint) revoke() {
 // displaced is called when the intruder took the daemon's place: a session that is resumed there is unknown.
 func (t *tenant) displaced() {
 	for _, p := range t.pairs {
-		if p.daemon != nil {
-			p.client.mayEnd(reason.SessionUnknown)
-			p.daemon.mayEnd(reason.PeerSilent)
-		}
+		p.displaced()
+	}
+}
+
+func (p *pair) displaced() {
+	if p.daemon != nil && p.n >= 0 {
+		p.client.mayEnd(reason.SessionUnknown)
+		p.daemon.mayEnd(reason.PeerSilent)
 	}
 }
 
