@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
 	relayv1 "github.com/getviewport/relay/gen/viewport/relay/v1"
@@ -104,6 +106,60 @@ func TestWhatHasNoLinkDoesNotHoldUpARelayThatGoesAway(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestWhoeverKeepsConnectionsIsToldToOpenNoMoreLinksOnTheOldOnesWhichLive(t *testing.T) {
+	t.Parallel()
+	r := start(t, func(c *server.Config) { c.DrainTime = time.Hour })
+	link := r.connect(endpoint{workspace: "kept"}) // keeps the relay
+	conn := dialTCP(t, r.addr)
+	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
+		t.Fatal(err)
+	}
+	framer := http2.NewFramer(conn, conn)
+	var headers bytes.Buffer
+	encoder := hpack.NewEncoder(&headers)
+	for _, f := range []hpack.HeaderField{
+		{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"}, {Name: ":authority", Value: "relay"},
+		{Name: ":path", Value: healthv1.Health_Watch_FullMethodName}, {Name: "content-type", Value: "application/grpc"},
+		{Name: "te", Value: "trailers"},
+	} {
+		if err := encoder.WriteField(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := errors.Join(framer.WriteSettings(),
+		framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: headers.Bytes(), EndHeaders: true}),
+		framer.WriteData(1, true, make([]byte, 5))) // an empty message
+	if err != nil {
+		t.Fatal(err)
+	}
+	answered := false
+	for goAway := false; !goAway; {
+		frame, err := framer.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch f := frame.(type) {
+		case *http2.DataFrame:
+			if !answered {
+				answered = true
+				r.shutdown()
+			}
+		case *http2.GoAwayFrame:
+			if goAway = true; f.ErrCode != http2.ErrCodeNo || f.LastStreamID < 1 {
+				t.Errorf("got %v, want one that spares the stream", f)
+			}
+		case *http2.RSTStreamFrame:
+			t.Fatalf("got %v, want the stream to live", f)
+		}
+	}
+	if r.Taken() == 0 {
+		t.Error("it came only after the last link had left")
+	}
+	_ = conn.Close()
+	_ = link.stream.CloseSend()
+	r.stop()
 }
 
 // dialTCP opens a connection to a plain port.

@@ -110,14 +110,14 @@ func TestAnAlteredFrameInFrontOfTheTrueOneChangesNothing(t *testing.T) {
 			continue
 		}
 		attacks = append(attacks, attack{name: typ.String() + "/length", rule: func(a *assault) rule {
-			return chain(a.asked(typ), a.arriving(typ, a.inserts(func(f *frame) (fs []*frame) {
+			return chain(a.asked(typ), a.arriving(typ, from(1, 3, a.inserts(func(f *frame) (fs []*frame) {
 				for _, n := range lengths(len(f.ciphertext)) {
 					if n >= 0 && n != len(f.ciphertext) {
 						fs = append(fs, resized(f, n))
 					}
 				}
 				return fs
-			})))
+			}))))
 		}})
 	}
 	under(t, attacks)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,11 +27,12 @@ func heap() int {
 }
 
 func TestWhatARelayInventsTakesNoMemory(t *testing.T) {
-	relay := relaytest.Start(t)
+	relay := relaytest.Start(t, relaytest.WithJWKSOnly())
 	const (
-		count = 30_000  // envelopes of a flood
-		most  = 8 << 20 // bytes; a daemon remembers 16,384 ids, which takes 4
-		extra = 16      // goroutines
+		ordinary = 20_000  // envelopes of a flood
+		inits    = 100_000 // of one of INITs: a daemon remembers 16,384 ids, which take 4 MiB
+		most     = 8 << 20 // bytes
+		extra    = 16      // goroutines
 	)
 	stranger := func(f *frame) *frame { return renamed(f, envelope.SessionID(randomBytes(16))) }
 	for name, what := range map[string]func(f *frame, i int) *frame{
@@ -58,7 +60,11 @@ func TestWhatARelayInventsTakesNoMemory(t *testing.T) {
 			return stranger(f).reset(reason.DataLost, randomBytes(32))
 		},
 	} {
-		for _, r := range []role{atClient, atDaemon} {
+		count := ordinary
+		if strings.HasPrefix(name, "INIT") {
+			count = inits
+		}
+		for _, r := range eachEnd {
 			t.Run(name+"/"+string(r), func(t *testing.T) {
 				w := newWorld(t, relay, identity.NoiseIKpsk2, settings{})
 				c := w.converse('a')
@@ -104,7 +110,7 @@ func TestWhatARelayInventsTakesNoMemory(t *testing.T) {
 // A relay that tells a sender nothing makes it wait, with no more than a window in its hands.
 func TestARelayThatKeepsAllAcksToItselfFillsNoMemory(t *testing.T) {
 	const window = 128 << 10
-	relay := relaytest.Start(t)
+	relay := relaytest.Start(t, relaytest.WithJWKSOnly())
 	w := newWorld(t, relay, identity.NoiseIK, settings{window: window})
 	c := w.converse('a')
 	for r, s := range c.ends {

@@ -154,7 +154,7 @@ func (a *assault) puts(what func(f *frame) []*frame) func(l *link, f *frame, bef
 }
 
 // While one link takes over from another a relay has both.
-func TestOfTwoLinksOnlyTheNewerOneIsHeard(t *testing.T) {
+func TestWhileALinkTakesOverFromAnotherNothingIsLostOrDoubled(t *testing.T) {
 	under(t, []attack{
 		{name: "each one's frames on the other", rule: func(a *assault) rule {
 			leaves := a.leaves()

@@ -27,6 +27,15 @@ var repeats = map[string]func(a *assault) act{
 	"at once": func(a *assault) act {
 		return a.inserts(func(f *frame) []*frame { return []*frame{f, f} })
 	},
+	"a hundred times": func(a *assault) act {
+		// More often than what does not verify may come in a row.
+		return from(1, 3, a.inserts(func(f *frame) (fs []*frame) {
+			for range 100 {
+				fs = append(fs, f)
+			}
+			return fs
+		}))
+	},
 	"with all before it": func(a *assault) act {
 		var all []*frame
 		return a.inserts(func(f *frame) []*frame {
@@ -104,46 +113,78 @@ func TestAFrameThatComesAgainChangesNothing(t *testing.T) {
 	under(t, attacks)
 }
 
+// A daemon keeps a session that was closed to answer for it, and forgets one that was broken off but for its id.
 func TestAWholeSessionThatComesAgainAfterItsEndOpensNone(t *testing.T) {
-	under(t, []attack{{name: "all", profiles: profiles, talk: func(a *assault) outcome {
-		got := a.talked(bears)
-		a.m.do(func() {
-			for r, fs := range a.older {
-				for _, f := range fs {
-					a.m.latest(r).inject(down, f)
-				}
-				a.m.latest(r).inject(down, a.begun[r]...)
-				a.bites += len(fs)
+	var attacks []attack
+	for name, use := range map[string]func(a *assault) outcome{
+		"closed": func(a *assault) outcome { return a.talked(bears) },
+		"broken off": func(a *assault) outcome {
+			if err := a.target.exchange(a.ctx, 3); err != nil {
+				a.t.Error(err)
 			}
-		})
-		// The next session that the daemon accepts is a new one.
-		next, err := a.client.Open(a.ctx)
-		if err != nil {
-			a.t.Fatalf("the session after it: %v", err)
+			a.target.ends[atDaemon].session.Abort()
+			if e := a.over(a.ctx, a.target.ends[atClient]); e != (end{"CANCELLED", "peer"}) {
+				a.t.Errorf("got %v", e)
+			}
+			return bears
+		},
+	} {
+		attacks = append(attacks, attack{name: name, at: turns(len(attacks)), profiles: profiles,
+			rule: func(a *assault) rule { return a.recording(a.older) },
+			talk: func(a *assault) outcome {
+				got := use(a)
+				a.returns()
+				return got
+			}})
+	}
+	under(t, attacks)
+}
+
+// returns sends all again that both ends have received in sessions that are over.
+func (a *assault) returns() {
+	known := map[string]bool{a.id: true, a.met: true}
+	a.met = a.id
+	a.m.set(func(_ *link, w way, f *frame) []*frame {
+		if w == up && f.Type == typeResponse && known[string(f.Session)] {
+			a.t.Errorf("the daemon answered an INIT again: %v", f)
 		}
-		s, err := a.listener.Accept(a.ctx)
-		if err != nil || s.ID() != next.ID() {
-			a.t.Fatalf("the daemon accepted another session than the one that was opened: %v", err)
+		return []*frame{f}
+	})
+	a.m.do(func() {
+		for _, r := range eachEnd {
+			fs := append(a.older[r][:len(a.older[r]):len(a.older[r])], a.begun[r]...)
+			a.m.latest(r).inject(down, fs...)
+			a.bites += len(fs)
 		}
-		next.Abort()
-		return got
-	}, rule: func(a *assault) rule { return a.recording(a.older) }}})
+	})
+	// The next session that the daemon accepts is a new one.
+	next, err := a.client.Open(a.ctx)
+	if err != nil {
+		a.t.Fatalf("the session after it: %v", err)
+	}
+	s, err := a.listener.Accept(a.ctx)
+	if err != nil || s.ID() != next.ID() {
+		a.t.Fatalf("the daemon accepted another session than the one that was opened: %v", err)
+	}
+	next.Abort()
 }
 
 // Each RESUME costs its receiver a window that it sends again, so one is not answered twice.
 func TestAResumeThatComesAgainIsNotAnsweredAgain(t *testing.T) {
 	under(t, []attack{{name: "many times", profiles: profiles, rule: func(a *assault) rule {
-		asked, answered := 0, 0
+		answered := 0
+		var asked []*frame
 		a.t.Cleanup(func() {
-			if answered > asked {
-				a.t.Errorf("the %s has answered %d RESUMEs with %d RESUMEDs", a.at, asked, answered)
+			if answered > len(asked) {
+				a.t.Errorf("the %s has answered %d RESUMEs with %d RESUMEDs", a.at, len(asked), answered)
 			}
 		})
 		return chain(a.asked(typeResume), func(l *link, w way, f *frame) []*frame {
 			switch {
 			case a.arrives(l, w, f) && f.Type == typeResume:
-				asked++
-				return a.inserts(func(f *frame) []*frame { return []*frame{f, f, f} })(l, f)
+				asked = append(asked, f)
+			case a.arrives(l, w, f) && f.Type == typeData:
+				return a.inserts(func(*frame) []*frame { return asked })(l, f)
 			case w == up && l.role == a.at && a.mine(f) && f.Type == typeResumed:
 				answered++
 			}

@@ -90,6 +90,8 @@ type attack struct {
 	want outcome
 	// talk is what the session is used for meanwhile; nil: talked.
 	talk func(a *assault) outcome
+	// check is called when the session is over; nil: nothing else is to be checked.
+	check func(a *assault)
 	// refuses is the reason with which the attack ends the attacked end's link for good, and so all its sessions.
 	refuses reason.Code
 }
@@ -102,6 +104,7 @@ type assault struct {
 	target *conversation
 	id     string // of the session that is attacked
 	beside string // the id of a session between the same ends that isn't
+	met    string // the id of one that was used before in the same way
 	older  record // what the ends received in a session before that is over
 	begun  record // what they received while the attacked one was opened
 	bites  int
@@ -184,7 +187,7 @@ type job struct {
 func together(t *testing.T, jobs []job) {
 	t.Helper()
 	t.Parallel()
-	relay := relaytest.Start(t)
+	relay := relaytest.Start(t, relaytest.WithJWKSOnly())
 	slots := make(chan struct{}, atOnce)
 	var running sync.WaitGroup
 	for _, j := range jobs {
@@ -225,6 +228,9 @@ func (x *attack) run(t *testing.T, relay *relaytest.Relay, at role, profile iden
 		t.Errorf("got %v, want %v", got, x.want)
 	}
 	w.m.set(nil)
+	if x.check != nil {
+		x.check(a)
+	}
 	if x.refuses != "" {
 		a.refused(beside)
 		stop()

@@ -99,7 +99,12 @@ func TestWhatIsNoEnvelopeCostsTheLinkAndNoSession(t *testing.T) {
 			return f.with(func(f *frame) { f.ciphertext = make([]byte, 5<<20) }).bytes()
 		},
 	} {
-		attacks = append(attacks, attack{name: name, at: turns(len(attacks)), rule: func(a *assault) rule {
+		attacks = append(attacks, attack{name: name, at: turns(len(attacks)), check: func(a *assault) {
+			var links int
+			if a.m.do(func() { links = a.m.count(a.at) }); links == 1 {
+				a.t.Errorf("the %s is still on the link that brought it", a.at)
+			}
+		}, rule: func(a *assault) rule {
 			return a.arriving(typeData, from(trigger, 2, a.inserts(func(f *frame) []*frame {
 				return []*frame{{raw: raw(f)}}
 			})))

@@ -120,6 +120,10 @@ func (p *peer) admitted() {
 	if err != nil || len(header.Get("viewport-protocol")) == 0 {
 		p.s.t.Fatalf("not admitted: %v, %v", err, p.stream.RecvMsg(new(relayv1.EnvelopeBatch)))
 	}
+	// The relay's greeting, so that it is nobody's answer to a probe.
+	if err := p.stream.RecvMsg(new(relayv1.EnvelopeBatch)); err != nil {
+		p.s.t.Fatalf("the stream ended: %v, want a HEARTBEAT", err)
+	}
 }
 
 // sendRaw sends a message as it is; that the stream has ended meanwhile is no failure.

@@ -91,6 +91,9 @@ func (w *world) join(role identity.Role, of tenant, claims ...relaytest.Claim) *
 		p := w.open(role, token, of)
 		header, err := p.stream.Header()
 		if err == nil && len(header.Get("viewport-protocol")) == 1 {
+			if e := p.next(); e.GetType() != heartbeatFrame || len(p.queue) > 0 {
+				w.t.Fatalf("the %s of %v got %v first, want the relay's greeting alone", role, of, e)
+			}
 			return p
 		}
 		if _, err = p.stream.Recv(); !strings.Contains(fmt.Sprint(err), "PLATFORM_UNAVAILABLE") {
@@ -183,6 +186,8 @@ const (
 	resumedFrame  = relayv1.FrameType_FRAME_TYPE_RESUMED
 	resetFrame    = relayv1.FrameType_FRAME_TYPE_RESET
 	statusFrame   = relayv1.FrameType_FRAME_TYPE_STATUS
+
+	heartbeatFrame = relayv1.FrameType_FRAME_TYPE_HEARTBEAT
 )
 
 // session is an id with its bind key.

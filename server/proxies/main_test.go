@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/getviewport/relay/internal/devplatform"
+	_ "github.com/getviewport/relay/server" // what relayCommand is made of: no result outlives a change of it in Go's cache
 )
 
 // patience ends a test that would hang; nothing is asserted about time.

@@ -155,14 +155,15 @@ type flow struct {
 	manner   manner
 	stop     atomic.Bool
 	running  sync.WaitGroup
-	// Owned by the sender and the receiver, and read after the end.
-	sent    int
-	longest time.Duration // between two messages that arrived
+	sent     int // owned by the sender, and read after the end
 
 	mu sync.Mutex
-	// Guarded by mu: how many messages have arrived, and who waits for how many.
+	// Guarded by mu: how many messages have arrived, who waits for how many, when the last one came, and the longest time
+	// between two since watch.
 	arrived int
 	waiting map[chan struct{}]int
+	last    time.Time
+	longest time.Duration
 }
 
 // manner is how a flow is sent.
@@ -219,7 +220,7 @@ func (f *flow) send() {
 }
 
 func (f *flow) receive() {
-	ctx, last := patient(f.t), time.Now()
+	ctx := patient(f.t)
 	for {
 		m, err := f.to.Recv(ctx)
 		if errors.Is(err, io.EOF) {
@@ -234,9 +235,6 @@ func (f *flow) receive() {
 			return
 		}
 		f.note()
-		now := time.Now()
-		f.longest = max(f.longest, now.Sub(last))
-		last = now
 	}
 }
 
@@ -249,6 +247,8 @@ func (f *flow) count() int {
 func (f *flow) note() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	now := time.Now()
+	f.longest, f.last = max(f.longest, now.Sub(f.last)), now
 	f.arrived++
 	for c, n := range f.waiting {
 		if f.arrived >= n {
@@ -256,6 +256,20 @@ func (f *flow) note() {
 			delete(f.waiting, c)
 		}
 	}
+}
+
+// watch forgets the pauses until now.
+func (f *flow) watch() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.last, f.longest = time.Now(), 0
+}
+
+// pause is the longest time between two messages since watch.
+func (f *flow) pause() time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.longest
 }
 
 // more is closed when n further messages have arrived.
@@ -299,14 +313,21 @@ func (c *pair) talk(dialer *client.Client, name string, m manner) talk {
 }
 
 // more waits until n further messages have arrived each way.
-func (k talk) more(n int) {
-	k.up.t.Helper()
-	ctx := patient(k.up.t)
-	for _, f := range []*flow{k.up, k.down} {
+func (k talk) more(n int) { more(k.up.t, n, k) }
+
+// more waits until n further messages of every talk have arrived each way.
+func more(t *testing.T, n int, talks ...talk) {
+	t.Helper()
+	arrived := make(map[*flow]<-chan struct{}, 2*len(talks))
+	for _, k := range talks {
+		arrived[k.up], arrived[k.down] = k.up.more(n), k.down.more(n)
+	}
+	ctx := patient(t)
+	for f, c := range arrived {
 		select {
-		case <-f.more(n):
+		case <-c:
 		case <-ctx.Done():
-			f.t.Fatalf("%s: stuck after %d messages", f.name, f.count())
+			t.Fatalf("%s: stuck after %d messages", f.name, f.count())
 		}
 	}
 }

@@ -12,10 +12,15 @@ import (
 // This file is how the links of a relay that goes away are sent to its successor. What they are told is when to come
 // back: spread, so that the successor is not run over, but the links of one target together, because a session stands
 // still while its ends are at two relays.
+//
+// In a target the daemon goes first and its clients follow at once when it has left: then whoever comes to the successor
+// finds the other end there, and RESUME is answered. A client that comes first finds nobody, waits for PEER_AVAILABLE,
+// and up to half a second more.
 
 const (
-	// comeLater is how long after their daemon the clients of a target are to go. One that comes first finds nobody, and
-	// waits for PEER_AVAILABLE and up to half a second more; one that comes later is answered at once.
+	// goAnyway is the part of the limit after which the clients of a target go whether or not their daemon has.
+	goAnyway = 5
+	// comeLater is how long after their daemon the clients of a target that is ended are to come back.
 	comeLater = 250 * time.Millisecond
 	// comeApart is the least time over which the clients of a target are spread.
 	comeApart = 50 * time.Millisecond
@@ -39,7 +44,7 @@ func (h *Hub) Drain(ctx context.Context, limit time.Duration) (d Drained) {
 	h.closed.Store(draining(refusedRetry))
 	h.mu.Unlock()
 	for _, t := range h.all() {
-		d.Links += t.drain(limit / 2)
+		d.Links += t.drain(limit)
 	}
 	atLimit := time.NewTimer(limit)
 	defer atLimit.Stop()
@@ -69,10 +74,11 @@ func draining(retry time.Duration) *reason.Error {
 // farewell says when the links of one target are to come back: its daemon, and each client up to apart later than client.
 type farewell struct{ daemon, client, apart time.Duration }
 
-// together makes a farewell of a target with so many links, whose daemon is to come back within a time.
-func together(links int, within time.Duration) farewell {
+// together makes a farewell of a target with so many links, whose daemon is to come back within a time and its clients
+// later.
+func together(links int, within, later time.Duration) farewell {
 	daemon := time.Duration(rand.Int64N(max(int64(within), 1)))
-	return farewell{daemon: daemon, client: daemon + comeLater, apart: apart(links)}
+	return farewell{daemon: daemon, client: daemon + later, apart: apart(links)}
 }
 
 func apart(links int) time.Duration {
@@ -86,12 +92,12 @@ func (f farewell) of(l *Link) *reason.Error {
 	return draining(f.client + rand.N(f.apart))
 }
 
-// drain tells every link of the target to go within a time, and returns how many there were.
-func (t *target) drain(within time.Duration) int {
+// drain tells every link of the target to go within half of the limit, and returns how many there were.
+func (t *target) drain(limit time.Duration) int {
 	now := t.lock()
 	defer t.unlock(now)
-	n := len(t.links)
-	t.tell(together(n, within-comeLater-apart(n)), now)
+	n, later := len(t.links), limit/goAnyway
+	t.tell(together(n, limit/2-later-apart(n), later), now)
 	return n
 }
 
@@ -114,7 +120,7 @@ func (t *target) follow(now time.Time) {
 func (t *target) dismiss(within time.Duration) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	f := together(len(t.links), within)
+	f := together(len(t.links), within, comeLater)
 	for _, l := range t.links {
 		l.finish(f.of(l))
 	}
