@@ -248,3 +248,31 @@ func TestARelayWithoutRoomOnlyDelaysASessionThatIsOpen(t *testing.T) {
 	p.wait(2 * time.Second)
 	p.wantReceived(&p.daemon, "x")
 }
+
+func TestAnAnswerToAnEarlierResumeDoesNotSayThatThePeerIsOver(t *testing.T) {
+	p := openPair(t, 311)
+	p.daemon.behind = func(f frame) []frame {
+		if f.Type == typeAck {
+			return nil
+		}
+		return []frame{f}
+	}
+	p.close(&p.client, "", "")
+	p.run()
+	before := p.resume(&p.client) // made before the daemon closes, and answered after
+	p.client.behind = dropAll     // the daemon never hears that its CLOSE arrived
+	p.close(&p.daemon, "", "")
+	p.run()
+	p.give(&p.daemon, before)
+	p.run()
+	if p.client.m.State() != Closed || p.daemon.m.State() != Open {
+		t.Fatalf("got states %d and %d, want a tombstone and one that waits", p.client.m.State(), p.daemon.m.State())
+	}
+	p.cut(&p.client)
+	p.client.behind, p.daemon.behind = nil, nil
+	p.up(&p.client)
+	p.wait(time.Second)
+	if p.daemon.m.State() != Closed {
+		t.Errorf("daemon: got state %d a second after the new link, want a clean end", p.daemon.m.State())
+	}
+}
