@@ -23,7 +23,7 @@ storm: build ## STORM clients (default 2000) are cut at once, and come back
 	@bin/viewport-dev storm --clients $(or $(STORM),2000) $(if $(SEED),--seed $(SEED))
 
 test: ## all tests, with the race detector
-	go test -race $(TESTFLAGS) ./...
+	go test -race -timeout 20m $(TESTFLAGS) ./...
 
 lint: ## formatting, vet, staticcheck, the contract, and who may import whom
 	@.ci/lint
