@@ -40,10 +40,15 @@ func (b *backoff) healthy(lived time.Duration) bool {
 	return true
 }
 
+// next returns the pause before the next attempt: full jitter, the first try too.
+func (b *backoff) next() time.Duration {
+	b.pause = min(max(2*b.pause, firstPause), maxPause)
+	return rand.N(b.pause)
+}
+
 // after returns how long to wait after err, or the error to give up with.
 func (b *backoff) after(err *Error) (pause time.Duration, final error) {
-	b.pause = min(max(2*b.pause, firstPause), maxPause)
-	pause = rand.N(b.pause) // full jitter, the first try too
+	pause = b.next()
 	info, known := reason.Lookup(reason.Code(err.Reason))
 	switch {
 	case err.Reason == Replaced:

@@ -76,7 +76,9 @@ var errTooWeak = &Error{Reason: ProfileTooWeak, By: "local",
 // again with a new id until ctx ends; without a link Open waits for one. Without a daemon the error is PeerUnavailable at
 // once, but a daemon that was there and went away, or a relay that has just come back, gets 30 s to be whole again.
 func (c *Client) Open(ctx context.Context) (*Session, error) {
+	var back backoff // a relay that answers each handshake with a reason to try again does not set the pace
 	for {
+		began := time.Now()
 		s, again, err := c.open(ctx)
 		var e *Error
 		switch {
@@ -94,6 +96,8 @@ func (c *Client) Open(ctx context.Context) (*Session, error) {
 		default:
 			return nil, err
 		}
+		back.healthy(time.Since(began))
+		sleep(ctx, back.next())
 		if ctx.Err() != nil {
 			return nil, err
 		}

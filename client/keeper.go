@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -14,9 +13,6 @@ import (
 // daemonPatience is how long Open waits for a daemon that was there and is away: when a relay or a network comes back,
 // client and daemon seldom come back in the same instant.
 const daemonPatience = 30 * time.Second
-
-// daemonRetry is the most time between two handshakes with a daemon that is here and away by turns.
-const daemonRetry = time.Second
 
 // keeper keeps a Client or a Listener linked to the relay and carries its sessions from one link to the next.
 type keeper struct {
@@ -78,9 +74,8 @@ func (k *keeper) run(first *link) {
 		if err == nil {
 			back.attached = true
 			k.cfg.Log.Info("attached to the relay", "relay_id", l.relay.relayID)
-			since := time.Now()
-			err = k.serve(l)
-			if back.healthy(time.Since(since)) {
+			l, err = k.serve(l, &back)
+			if back.healthy(time.Since(l.since)) {
 				attempt = 0
 			}
 			l = nil
@@ -103,8 +98,10 @@ func (k *keeper) run(first *link) {
 	}
 }
 
-// serve carries the sessions on l, and on each link that replaces it in good time, and returns why the last one ended.
-func (k *keeper) serve(l *link) error {
+// serve carries the sessions on l, and on each link that replaces it in good time, and returns the last one and why it
+// ended. How often a relay may have a link replaced is back's business: one that tells each to leave at once is not
+// obeyed at once.
+func (k *keeper) serve(l *link, back *backoff) (*link, error) {
 	k.install(l)
 	var again backoff
 	renewal := time.NewTimer(l.renewIn())
@@ -114,14 +111,15 @@ func (k *keeper) serve(l *link) error {
 		case <-l.done:
 			k.drop(l)
 			l.closeAndWait()
-			return l.err
+			return l, l.err
 		case <-k.ctx.Done():
 			k.cancelSessions()
 			l.closeAndWait()
-			return l.err
+			return l, l.err
 		case after := <-l.leave:
 			l.leaving = true
-			renewal.Reset(after)
+			back.healthy(time.Since(l.since))
+			renewal.Reset(after + back.next())
 			continue
 		case <-renewal.C:
 		}
@@ -168,7 +166,7 @@ func (k *keeper) renew(l *link, again *backoff) (next *link, pause time.Duration
 // install makes l the link of all sessions and starts it. Those that live come before those that are over, which only
 // answer their peers.
 func (k *keeper) install(l *link) {
-	l.keeper = k
+	l.keeper, l.since = k, time.Now()
 	k.mu.Lock()
 	if k.link == nil && k.trouble != nil {
 		k.daemon.expect = time.Now().Add(daemonPatience) // it may come back after us
@@ -360,8 +358,8 @@ func (k *keeper) waitForDaemon(ctx context.Context) bool {
 	left, here, changed := time.Until(k.daemon.expect), k.daemon.here, k.changed
 	k.mu.Unlock()
 	switch {
-	case here: // it is said to be away and to be here: whoever says so is not asked in a busy loop
-		left = rand.N(daemonRetry)
+	case here:
+		return true
 	case left <= 0:
 		return false
 	}

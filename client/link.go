@@ -50,6 +50,7 @@ type link struct {
 	cfg      *Config
 	keeper   *keeper
 	expires  time.Time // of the token; zero: unknown
+	since    time.Time // when it was installed
 	conn     *grpc.ClientConn
 	stream   grpc.ClientStream
 	cancel   context.CancelFunc

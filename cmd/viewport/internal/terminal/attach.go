@@ -327,7 +327,10 @@ func (a *attachment) readInput(ctx context.Context) {
 	for {
 		n, err := a.local.read(typed)
 		if err != nil {
-			if err != io.EOF && err != errStopped {
+			if errors.Is(err, syscall.EIO) && a.local.terminal {
+				// The terminal is gone; its SIGHUP may come later than this.
+				a.ends <- end{128 + int(syscall.SIGHUP), fmt.Errorf("ended by signal: %v", syscall.SIGHUP)}
+			} else if err != io.EOF && err != errStopped {
 				a.ends <- end{failed, fmt.Errorf("read input: %w", err)}
 			}
 			return
