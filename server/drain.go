@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// drain sends the links away, in the order that keeps sessions moving: first those who ask for readiness learn that they
-// should send no more links here, for which they get time; then the port is free for a successor; then the links that
-// there are go, to where new ones are admitted by now. It is cut short when serving ends.
+// drain sends the links away, in the order that keeps sessions moving: first those who ask for readiness learn that
+// they should send no more links here, for which they get time; then the port is free for a successor; then the links
+// that there are go, to where new ones are admitted by now. It is cut short when serving ends.
 func (s *Server) drain(serving context.Context, why error) {
 	began := time.Now()
 	s.setReady(false)

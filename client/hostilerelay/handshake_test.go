@@ -155,7 +155,7 @@ func TestAForgedHandshakeFrameInFrontOfTheTrueOneChangesNothing(t *testing.T) {
 		}
 	}
 	lengthened := func(_ *assault, f *frame) (fs []*frame) {
-		for _, n := range []int{0, 1, 31, 32, 47, 48, len(f.ciphertext) - 1, len(f.ciphertext) + 1, 65535, 65536} {
+		for _, n := range []int{0, 1, 31, 32, 47, 48, len(f.ciphertext) - 1, len(f.ciphertext) + 1, 1000} {
 			fs = append(fs, resized(f, n))
 		}
 		return fs

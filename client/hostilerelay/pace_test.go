@@ -12,10 +12,11 @@ import (
 )
 
 const (
-	// tries is more often than an endpoint that pauses between tries does anything within pace: without a pause that
-	// takes milliseconds.
-	tries = 40
-	pace  = 10 * time.Second
+	// handshakes and links are more than an endpoint begins within pace if it pauses in between; without a pause they
+	// take milliseconds.
+	handshakes = 40
+	links      = 20
+	pace       = 10 * time.Second
 )
 
 // Each handshake costs the client a key: a relay that has nothing to lose does not set the pace.
@@ -36,7 +37,7 @@ func TestOpenPausesBetweenHandshakesWhateverTheRelayAnswers(t *testing.T) {
 			}
 			n := 0
 			w.m.set(func(l *link, w way, f *frame) []*frame {
-				if w != up || f.Type != typeInit || n == tries {
+				if w != up || f.Type != typeInit || n == handshakes {
 					return []*frame{f}
 				}
 				n++
@@ -49,7 +50,7 @@ func TestOpenPausesBetweenHandshakesWhateverTheRelayAnswers(t *testing.T) {
 				s.Abort()
 			}
 			w.m.do(func() {
-				if n == tries {
+				if n == handshakes {
 					t.Errorf("Open began %d handshakes within %v, want a pause between them", n, pace)
 				}
 				if n == 0 {
@@ -58,7 +59,7 @@ func TestOpenPausesBetweenHandshakesWhateverTheRelayAnswers(t *testing.T) {
 			})
 		}})
 	}
-	together(t, jobs)
+	alone(t, jobs)
 }
 
 // Each link costs a connection and a question to the platform.
@@ -78,10 +79,10 @@ func TestAnEndPausesBetweenLinksWhateverTheRelaySays(t *testing.T) {
 				over := make(chan struct{})
 				w.m.do(func() {
 					w.m.greet = func(l *link) {
-						if l.role != r || n == tries {
+						if l.role != r || n == links {
 							return
 						}
-						if n++; n == tries {
+						if n++; n == links {
 							close(over)
 						}
 						says(w, l)
@@ -94,7 +95,7 @@ func TestAnEndPausesBetweenLinksWhateverTheRelaySays(t *testing.T) {
 				go func() { talks <- c.exchange(w.ctx, talked) }()
 				select {
 				case <-over:
-					t.Errorf("the %s made %d links within %v, want a pause between them", r, tries, pace)
+					t.Errorf("the %s made %d links within %v, want a pause between them", r, links, pace)
 				case <-ctx.Done():
 				}
 				w.m.do(func() { w.m.greet = nil })
@@ -107,5 +108,5 @@ func TestAnEndPausesBetweenLinksWhateverTheRelaySays(t *testing.T) {
 			}})
 		}
 	}
-	together(t, jobs)
+	alone(t, jobs)
 }

@@ -62,7 +62,7 @@ var repeats = map[string]func(a *assault) act{
 	"from a session before": func(a *assault) act {
 		before := &assault{world: a.world, x: &attack{}, at: a.at, target: a.converse('o')}
 		before.id = before.target.id()
-		a.m.set(chain(before.asks(atClient), before.asks(atDaemon), a.recording(a.older)))
+		a.m.set(chain(before.asks(atClient), before.asks(atDaemon), before.asked(typeAck), a.recording(a.older)))
 		if got := before.talked(bears); got != bears {
 			a.t.Fatalf("the session before: got %v, want %v", got, bears)
 		}

@@ -109,6 +109,13 @@ func (a *assault) asked(typ relayv1.FrameType) rule {
 		return a.asks(a.at.other())
 	case typeResumed:
 		return a.asks(a.at)
+	case typeAck: // most acks ride on data
+		return func(l *link, w way, f *frame) []*frame {
+			if !a.arrives(l, w, f) || f.Type != typeData {
+				return []*frame{f}
+			}
+			return []*frame{acks(f, f.Ack, f.Consumed), f}
+		}
 	}
 	return func(_ *link, _ way, f *frame) []*frame { return []*frame{f} }
 }

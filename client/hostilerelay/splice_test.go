@@ -68,7 +68,7 @@ func TestAnEndsOwnFramesDoNotComeFromItsPeer(t *testing.T) {
 			n := 0
 			return chain(a.asks(atClient), a.asks(atDaemon), func(l *link, w way, f *frame) []*frame {
 				switch {
-				case a.arrives(l, w, f) && n > 2 && n < 8:
+				case a.arrives(l, w, f) && n > 2 && n < 6:
 					return a.drops(l, f)
 				case reflects(l, w, a, f):
 					n++

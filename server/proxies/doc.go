@@ -1,6 +1,6 @@
-// Package proxies holds no code, only tests of the terminators that deploy/ has configurations for: real nginx, HAProxy and
-// Caddy between real endpoints and a real relay. What is shipped is what runs, with addresses and file names of the test, and
-// where a test says so with shorter times.
+// Package proxies holds no code, only tests of the terminators that deploy/ has configurations for: real nginx, HAProxy
+// and Caddy between real endpoints and a real relay. What is shipped is what runs, with addresses and file names of the
+// test, and where a test says so with shorter times.
 //
 // The promises, for each of them:
 //

@@ -15,7 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/getviewport/relay/internal/devplatform"
-	_ "github.com/getviewport/relay/server" // what relayCommand is made of: no result outlives a change of it in Go's cache
+	_ "github.com/getviewport/relay/server" // relayCommand is made of it: no result in Go's cache outlives its change
 )
 
 // patience ends a test that would hang; nothing is asserted about time.
@@ -26,6 +26,8 @@ var (
 	relayCommand string
 	// platform is shared by all tests, for its keys take long to make; its workspaces are each test's own.
 	platform *devplatform.Server
+	// busy is held by a test that keeps the machine busy, so that none makes another one miss its heartbeats.
+	busy = make(chan struct{}, 1)
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(prepared{m}) }
@@ -63,6 +65,13 @@ func prepare() error {
 		return err
 	}
 	return platform.Start(ln)
+}
+
+// alone makes a test run while no other one does, but for those that only wait for a minute.
+func alone(t *testing.T) {
+	t.Parallel()
+	busy <- struct{}{}
+	t.Cleanup(func() { <-busy })
 }
 
 func patient(t *testing.T) context.Context {

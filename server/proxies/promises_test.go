@@ -17,17 +17,17 @@ func each(t *testing.T, test func(t *testing.T, k kind)) {
 }
 
 func TestASessionLivesOnOneLinkThoughSilentForLongerThanTheIdleLimit(t *testing.T) {
-	t.Parallel()
+	alone(t)
 	each(t, func(t *testing.T, k kind) {
 		if k.name == "caddy" {
 			k.impatient = nil // what it has is no idle limit
 		}
 		// Three heartbeats are longer than a busy machine stalls.
-		r := startRelay(t, "127.0.0.1:0", "RELAY_HEARTBEAT=250ms")
+		r := startRelay(t, "127.0.0.1:0", "RELAY_HEARTBEAT=500ms")
 		p := terminator(t, k, r.addr, k.impatient...)
 		c := connect(t, p, k.name+"-lives")
 		up, down := c.open(c.dialer)
-		clock(t, r, 12)
+		clock(t, r, 5)
 		talk := talk{begin(t, "up", up, down, manner{}), begin(t, "down", down, up, manner{})}
 		talk.more(200)
 		talk.end()
@@ -40,7 +40,7 @@ func TestASessionLivesOnOneLinkThoughSilentForLongerThanTheIdleLimit(t *testing.
 }
 
 func TestAPeerHearsThatItIsAdmittedThoughNobodySaysAnythingYet(t *testing.T) {
-	t.Parallel()
+	alone(t)
 	each(t, func(t *testing.T, k kind) {
 		p := terminator(t, k, startRelay(t, "127.0.0.1:0", "RELAY_HEARTBEAT=0").addr)
 		connect(t, p, k.name+"-admitted") // nginx keeps response headers back until the first byte of the body
@@ -48,7 +48,7 @@ func TestAPeerHearsThatItIsAdmittedThoughNobodySaysAnythingYet(t *testing.T) {
 }
 
 func TestOfTheRelaysPortATerminatorShowsLinksAndProbesAndNothingElse(t *testing.T) {
-	t.Parallel()
+	alone(t)
 	each(t, func(t *testing.T, k kind) {
 		p := terminator(t, k, startRelay(t, "127.0.0.1:0").addr)
 		transport := &http.Transport{TLSClientConfig: p.home.trust, DisableKeepAlives: true}
@@ -73,7 +73,7 @@ func TestOfTheRelaysPortATerminatorShowsLinksAndProbesAndNothingElse(t *testing.
 }
 
 func TestASessionOutlivesLinksThatATerminatorCutsForTheirSilence(t *testing.T) {
-	t.Parallel()
+	alone(t)
 	each(t, func(t *testing.T, k kind) {
 		r := startRelay(t, "127.0.0.1:0", "RELAY_HEARTBEAT=0")
 		p := terminator(t, k, r.addr, k.impatient...)
@@ -88,7 +88,7 @@ func TestASessionOutlivesLinksThatATerminatorCutsForTheirSilence(t *testing.T) {
 }
 
 func TestASessionOutlivesATerminatorThatIsKilledAndComesBack(t *testing.T) {
-	t.Parallel()
+	alone(t)
 	each(t, func(t *testing.T, k kind) {
 		p := terminator(t, k, startRelay(t, "127.0.0.1:0").addr)
 		c := connect(t, p, k.name+"-killed")
@@ -106,7 +106,7 @@ func TestASessionOutlivesATerminatorThatIsKilledAndComesBack(t *testing.T) {
 }
 
 func TestASessionOutlivesATerminatorThatIsReloadedWhetherItKeepsTheOldLinksOrCutsThem(t *testing.T) {
-	t.Parallel()
+	alone(t)
 	each(t, func(t *testing.T, k kind) {
 		p := terminator(t, k, startRelay(t, "127.0.0.1:0").addr, k.hasty...)
 		c := connect(t, p, k.name+"-reloaded")

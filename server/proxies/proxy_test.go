@@ -27,7 +27,7 @@ type kind struct {
 	// reloadBy does.
 	args, reload func(h *home) []string
 	reloadBy     syscall.Signal
-	// impatient makes it cut what is silent for a second, and hasty what lives on for a second after a reload, which keeps
+	// impatient makes it cut what is silent for two seconds, and hasty what lives on for a second after a reload, which keeps
 	// says that it never does: pairs of old and new text.
 	impatient, hasty []string
 	keeps            bool
@@ -49,8 +49,8 @@ var kinds = []kind{
 		args:     func(h *home) []string { return []string{"-p", h.dir, "-c", h.path("nginx.conf"), "-e", "stderr"} },
 		reloadBy: syscall.SIGHUP,
 		impatient: []string{
-			"client_body_timeout 60s", "client_body_timeout 1s", "send_timeout        60s", "send_timeout 1s",
-			"grpc_read_timeout 60s", "grpc_read_timeout 1s", "grpc_send_timeout 60s", "grpc_send_timeout 1s",
+			"client_body_timeout 60s", "client_body_timeout 2s", "send_timeout        60s", "send_timeout 2s",
+			"grpc_read_timeout 60s", "grpc_read_timeout 2s", "grpc_send_timeout 60s", "grpc_send_timeout 2s",
 		},
 	},
 	{
@@ -62,7 +62,7 @@ var kinds = []kind{
 		},
 		args:      func(h *home) []string { return []string{"-W", "-f", h.path("viewport-relay.cfg")} },
 		reloadBy:  syscall.SIGUSR2,
-		impatient: []string{"timeout client 60s", "timeout client 1s", "timeout server 60s", "timeout server 1s"},
+		impatient: []string{"timeout client 60s", "timeout client 2s", "timeout server 60s", "timeout server 2s"},
 		hasty:     []string{"hard-stop-after 60s", "hard-stop-after 1s"},
 	},
 	{
@@ -77,7 +77,7 @@ var kinds = []kind{
 		args:   func(h *home) []string { return []string{"run", "--config", h.path("Caddyfile")} },
 		reload: func(h *home) []string { return []string{"reload", "--force", "--config", h.path("Caddyfile")} },
 		// It cuts no silent links; the nearest to it is that each link lives for a second only.
-		impatient: []string{"read_header 10s", "write 1s"},
+		impatient: []string{"read_header 10s", "write 2s"},
 		keeps:     true,
 	},
 }

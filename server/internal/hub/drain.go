@@ -13,9 +13,9 @@ import (
 // back: spread, so that the successor is not run over, but the links of one target together, because a session stands
 // still while its ends are at two relays.
 //
-// In a target the daemon goes first and its clients follow at once when it has left: then whoever comes to the successor
-// finds the other end there, and RESUME is answered. A client that comes first finds nobody, waits for PEER_AVAILABLE,
-// and up to half a second more.
+// In a target the daemon goes first and its clients follow at once when it has left: then whoever comes to the
+// successor finds the other end there, and RESUME is answered. A client that comes first finds nobody, waits for
+// PEER_AVAILABLE, and up to half a second more.
 
 const (
 	// goAnyway is the part of the limit after which the clients of a target go whether or not their daemon has.
@@ -36,9 +36,9 @@ type Drained struct {
 	Links, Left, Ended int
 }
 
-// Drain refuses new links with DRAINING, tells it to those there are, each with a retry_after of its own within the first
-// half of limit, and waits until all have left; what is left at the limit, or when ctx ends, is ended with DRAINING. A
-// link that is ended has not left yet: its transport detaches it. Call it once.
+// Drain refuses new links with DRAINING, tells it to those there are, each with a retry_after of its own within the
+// first half of limit, and waits until all have left; what is left at the limit, or when ctx ends, is ended with
+// DRAINING. A link that is ended has not left yet: its transport detaches it. Call it once.
 func (h *Hub) Drain(ctx context.Context, limit time.Duration) (d Drained) {
 	h.mu.Lock()
 	h.closed.Store(draining(refusedRetry))
@@ -71,7 +71,8 @@ func draining(retry time.Duration) *reason.Error {
 	return reason.New(reason.Draining, "").After(max(retry, time.Millisecond)) // 0 would be "not said"
 }
 
-// farewell says when the links of one target are to come back: its daemon, and each client up to apart later than client.
+// farewell says when the links of one target are to come back: its daemon, and each client up to apart later than
+// client.
 type farewell struct{ daemon, client, apart time.Duration }
 
 // together makes a farewell of a target with so many links, whose daemon is to come back within a time and its clients
