@@ -225,6 +225,8 @@ func TestWhenADaemonHasLeftItsClientsAreSentAfterItAtOnce(t *testing.T) {
 			if len(l.told) != 1 {
 				t.Errorf("another target's link was told %+v, want DRAINING once", l.told)
 			}
+		}
+		for _, l := range others { // only now: its clients are told again when the daemon has left
 			l.link.Detach()
 		}
 		<-result
