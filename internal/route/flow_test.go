@@ -130,10 +130,10 @@ func TestOverItsShareThreeTimesAMinuteASessionEndsAtBothEnds(t *testing.T) {
 		# anybody may send this: it is not told about the session
 		c: DATA 5 a
 		c> STATUS SEQUENCE_GAP 0 a
-		+2m
+		+10m
 	`)
 	if got := w.target.Stats().Sessions; got != 0 {
-		t.Errorf("got %d sessions two minutes later, want 0", got)
+		t.Errorf("got %d sessions ten minutes later, want 0", got)
 	}
 }
 
@@ -235,12 +235,12 @@ func TestLifetimes(t *testing.T) {
 		{"ten minutes after its client's link ended", "detach c", 10 * time.Minute},
 		{"ten minutes after its client's link ended, whatever the daemon sends",
 			"detach c\n+5m\nd: DATA 2 a, ACK a", 5 * time.Minute},
-		{"two minutes after both CLOSE", "c: CLOSE 2 a\nd: CLOSE 2 a\nd> CLOSE 2 a\nc> CLOSE 2 a", 2 * time.Minute},
-		{"two minutes after the last frame after both CLOSE",
-			"c: CLOSE 2 a\nd: CLOSE 2 a\n+119s\nc: ACK a\nd> CLOSE 2 a, ACK a\nc> CLOSE 2 a", 2 * time.Minute},
-		{"two minutes after a RESET", "d: RESET a\nc> RESET a", 2 * time.Minute},
-		{"two minutes after both CLOSE also when its client's link has ended",
-			"c: CLOSE 2 a\nd: CLOSE 2 a\nd> CLOSE 2 a\n+1m\ndetach c", 1 * time.Minute},
+		{"ten minutes after both CLOSE", "c: CLOSE 2 a\nd: CLOSE 2 a\nd> CLOSE 2 a\nc> CLOSE 2 a", 10 * time.Minute},
+		{"ten minutes after the last frame after both CLOSE",
+			"c: CLOSE 2 a\nd: CLOSE 2 a\n+599s\nc: ACK a\nd> CLOSE 2 a, ACK a\nc> CLOSE 2 a", 10 * time.Minute},
+		{"ten minutes after a RESET", "d: RESET a\nc> RESET a", 10 * time.Minute},
+		{"ten minutes after both CLOSE also when its client's link has ended",
+			"c: CLOSE 2 a\nd: CLOSE 2 a\nd> CLOSE 2 a\n+1m\ndetach c", 9 * time.Minute},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := play(t, route.Limits{}, opened+tt.script)

@@ -55,7 +55,9 @@ type Limits struct {
 	// SessionLifetime is how long a session whose client side has no link is remembered, and for how long after the
 	// last daemon link its generation is. Default 10 minutes.
 	SessionLifetime time.Duration
-	// ClosedLifetime is how long a session is remembered after the last frame when it is over. Default 2 minutes.
+	// ClosedLifetime is how long a session is remembered after the last frame when it is over. Default 10 minutes, as
+	// long as an endpoint keeps a tombstone: one whose last ack was lost comes back with RESUME, and if that is lost again after
+	// a minute and more.
 	ClosedLifetime time.Duration
 	// ProbeTimeout is how long a daemon link may be silent when another install wants its place. Default 2 s.
 	ProbeTimeout time.Duration
@@ -69,7 +71,7 @@ func (l Limits) WithDefaults() Limits {
 	or(&l.LinkBytes, 64<<20)
 	or(&l.ProcessBytes, 1<<30)
 	or(&l.SessionLifetime, 10*time.Minute)
-	or(&l.ClosedLifetime, 2*time.Minute)
+	or(&l.ClosedLifetime, 10*time.Minute)
 	or(&l.ProbeTimeout, 2*time.Second)
 	return l
 }
