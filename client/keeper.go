@@ -117,9 +117,11 @@ func (k *keeper) serve(l *link, back *backoff) (*link, error) {
 			l.closeAndWait()
 			return l, l.err
 		case after := <-l.leave:
-			l.leaving = true
-			back.healthy(time.Since(l.since))
-			renewal.Reset(after + back.next())
+			if !l.leaving { // told again it is another time, and the same pause
+				back.healthy(time.Since(l.since))
+				l.leaving, l.pace = true, back.next()
+			}
+			renewal.Reset(after + l.pace)
 			continue
 		case <-renewal.C:
 		}

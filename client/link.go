@@ -60,8 +60,9 @@ type link struct {
 	done     chan struct{}      // closed when the link has ended; err is set before
 	finished sync.WaitGroup     // reader and writer
 
-	// leaving is set once the keeper has seen leave; it is the keeper's own.
+	// leaving is set once the keeper has seen leave, and pace is what it waits on top; both are the keeper's own.
 	leaving bool
+	pace    time.Duration
 
 	// lastRecv is when the last message came, Unix nanoseconds.
 	lastRecv atomic.Int64

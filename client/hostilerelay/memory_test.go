@@ -29,8 +29,8 @@ func heap() int {
 func TestWhatARelayInventsTakesNoMemory(t *testing.T) {
 	relay := relaytest.Start(t, relaytest.WithJWKSOnly())
 	const (
-		ordinary = 20_000  // envelopes of a flood
-		inits    = 100_000 // of one of INITs: a daemon remembers 16,384 ids, which take 4 MiB
+		ordinary = 10_000  // envelopes of a flood
+		inits    = 60_000  // of one of INITs: a daemon remembers 16,384 ids, which take 4 MiB
 		most     = 8 << 20 // bytes
 		extra    = 16      // goroutines
 	)

@@ -67,14 +67,16 @@ func TestAnEndsOwnFramesDoNotComeFromItsPeer(t *testing.T) {
 		{name: "in place of its peer's", rule: func(a *assault) rule {
 			n := 0
 			return chain(a.asks(atClient), a.asks(atDaemon), func(l *link, w way, f *frame) []*frame {
-				switch {
-				case a.arrives(l, w, f) && n > 2 && n < 6:
-					return a.drops(l, f)
-				case reflects(l, w, a, f):
-					n++
+				if reflects(l, w, a, f) {
 					l.inject(down, f)
 				}
-				return []*frame{f}
+				if !a.arrives(l, w, f) {
+					return []*frame{f}
+				}
+				if n++; n < trigger || n >= 2*trigger {
+					return []*frame{f}
+				}
+				return a.drops(l, f)
 			})
 		}},
 		{name: "RESUME as RESUMED", rule: func(a *assault) rule {
