@@ -170,10 +170,14 @@ func TestBothEndsOfASessionTellThatAllOfItsPlanArrived(t *testing.T) {
 func TestASessionWhoseEndDiesIsTold(t *testing.T) {
 	daemon, client := pairUp(t, Script{Name: "s", Up: Plan{Pause: time.Millisecond}, Down: Plan{Pause: time.Millisecond}})
 	client.until(ready)
-	client.say(State)
-	state := client.until(func(e Event) bool { return e.State != nil })
-	if s := state[len(state)-1].State; len(s) != 1 || !strings.HasPrefix(s[0], "s: peer reachable; sent ") {
-		t.Errorf("got state %q, want that of one session whose peer is reachable", s)
+	var state []string
+	for len(state) == 0 { // the session is opened after the process is ready
+		client.say(State)
+		e := client.until(func(e Event) bool { return e.State != nil })
+		state = e[len(e)-1].State
+	}
+	if len(state) != 1 || !strings.HasPrefix(state[0], "s: peer reachable; sent ") {
+		t.Errorf("got state %q, want that of one session whose peer is reachable", state)
 	}
 	daemon.stop()
 	if r := results(client.until(finished))["s"]; r.Error == "" || r.Got.Ended {
