@@ -140,7 +140,7 @@ func TestARelayThatAnswersResumeItselfIsNotBelieved(t *testing.T) {
 			}
 			return nil
 		})
-	}}, {name: "for ever", settings: settings{lifetime: briefLife}, want: outcome{silent, silent},
+	}}, {name: "for ever", settings: settings{lifetime: shortLife}, want: outcome{silent, silent},
 		rule: func(a *assault) rule {
 			// From then on it is the peer of both ends: everything is acked, nothing passes.
 			n := 0
@@ -275,7 +275,7 @@ func TestTheReasonOfAnEndCanNotBeExchanged(t *testing.T) {
 		}
 		without := outcome{unaware, end{"CANCELLED", "local"}}
 		attacks = append(attacks, attack{name: string(code) + "/in its place", want: without,
-			settings: settings{lifetime: longerLife},
+			settings: settings{lifetime: shortLife},
 			talk:     func(a *assault) outcome { return a.aborted(without) },
 			rule: func(a *assault) rule {
 				n := 0
@@ -386,10 +386,12 @@ func (a *assault) closedByPeer() outcome {
 	return outcome{a.over(a.ctx, s), clean}
 }
 
-// The peer's Close says whether everything has arrived.
+// The peer's Close says whether everything has arrived, unless its peer has closed first: then a forged ack looks like
+// the end, and the receiver alone finds out (docs/protocol.md, What a malicious relay can still do).
 func TestCloseDoesNotTakeAForgedAckForAnArrival(t *testing.T) {
-	under(t, []attack{{name: "the end and all before it", settings: settings{lifetime: longerLife},
-		want: outcome{end{"CANCELLED", "peer"}, end{"CANCELLED", "local"}}, talk: (*assault).closedByPeer,
+	under(t, []attack{{name: "the end and all before it", settings: settings{lifetime: shortLife},
+		want: outcome{end{"CANCELLED", "peer"}, end{"CANCELLED", "local"}}, or: outcome{end{"DATA_LOST", "local"}, end{}},
+		talk: (*assault).closedByPeer,
 		rule: func(a *assault) rule {
 			return a.arriving(typeClose, func(_ *link, f *frame) []*frame {
 				a.m.latestOf(a.at.other(), a.id).inject(down, acks(f, f.Sequence, f.Sequence))

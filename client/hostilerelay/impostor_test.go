@@ -263,7 +263,7 @@ func TestADowngradeThatTheRelayKeepsUpOpensNoSession(t *testing.T) {
 					}
 					return []*frame{f}
 				})
-				ctx, stop := context.WithTimeout(w.ctx, briefLife)
+				ctx, stop := context.WithTimeout(w.ctx, aWhile)
 				defer stop()
 				if s, err := w.client.Open(ctx); err == nil {
 					t.Errorf("Open: got a session of profile %v", s.Profile())

@@ -120,7 +120,7 @@ func TestARelayThatKeepsAllAcksToItselfFillsNoMemory(t *testing.T) {
 			}
 			return nil
 		})
-		ctx, stop := context.WithTimeout(w.ctx, briefLife)
+		ctx, stop := context.WithTimeout(w.ctx, aWhile)
 		taken := 0
 		var err error
 		for msg := make([]byte, 16000); ; taken += len(msg) {
@@ -160,7 +160,7 @@ func TestASenderWhosePeerNeverAnswersIsToldWithinItsLimit(t *testing.T) {
 		// The peer is there, by its proofs, but the relay keeps its credit.
 		"no credit": {settings{sendTimeout: time.Second}, func(f *frame) bool { return f.Type == typeAck },
 			client.PeerSlow},
-		"no word": {settings{lifetime: longerLife}, func(*frame) bool { return true }, client.PeerSilent},
+		"no word": {settings{lifetime: shortLife}, func(*frame) bool { return true }, client.PeerSilent},
 	} {
 		jobs = append(jobs, job{name, func(t *testing.T, relay *relaytest.Relay) {
 			x.window = 128 << 10

@@ -88,6 +88,8 @@ type attack struct {
 	rule func(a *assault) rule
 	// want is how the session ends; the zero value: it bears it.
 	want outcome
+	// or is another end that it may have, where that is a matter of who is faster; the zero value: none.
+	or outcome
 	// talk is what the session is used for meanwhile; nil: talked.
 	talk func(a *assault) outcome
 	// check is called when the session is over; nil: nothing else is to be checked.
@@ -206,6 +208,9 @@ func alone(t *testing.T, jobs []job) {
 	running.Wait()
 }
 
+// tries is how often an attack is begun anew that has found nothing to alter.
+const tries = 3
+
 // run is one attack with its witness.
 func (x *attack) run(t *testing.T, relay *relaytest.Relay, at role, profile identity.Profile) {
 	w := newWorld(t, relay, profile, x.settings)
@@ -225,15 +230,21 @@ func (x *attack) run(t *testing.T, relay *relaytest.Relay, at role, profile iden
 		t.Fatalf("without the attack: got %v, want %v", got, bears)
 	}
 
-	w.m.set(a.recording(a.begun))
-	a.target = w.converse('a')
-	w.m.do(func() { a.id = a.target.id() })
-	w.m.set(x.rule(a))
-	got := a.used(x.want)
-	if got != x.want {
+	var got outcome
+	for range tries { // what an attack waits for may not be under way on a slow machine
+		w.m.set(a.recording(a.begun))
+		a.target = w.converse('a')
+		w.m.do(func() { a.id = a.target.id() })
+		w.m.set(x.rule(a))
+		got = a.used(x.want)
+		w.m.set(nil)
+		if a.bites > 0 {
+			break
+		}
+	}
+	if got != x.want && (x.or == outcome{} || got != x.or) {
 		t.Errorf("got %v, want %v", got, x.want)
 	}
-	w.m.set(nil)
 	if x.check != nil {
 		x.check(a)
 	}

@@ -17,10 +17,10 @@ const (
 	// limit guards a run against a hang; nothing here is about speed.
 	limit = time.Minute
 
-	// briefLife and longerLife are lifetimes of sessions that are to end for want of a word of their peer: before the
-	// first probe, and after it.
-	briefLife  = 3 * time.Second
-	longerLife = 12 * time.Second
+	// aWhile is how long an end is left alone that is to get nowhere.
+	aWhile = 3 * time.Second
+	// shortLife is a lifetime of sessions that are to end for want of a word of their peer.
+	shortLife = 12 * time.Second
 
 	workspace = "acme"
 )
