@@ -263,7 +263,8 @@ func (s *Session) peerClose() error {
 
 // Close ends the session: Recv fails from now on, what was sent is still delivered, what comes is dropped. It waits until
 // the peer has everything and has ended its own direction: at most 5 s of the time that the peer is reachable, and a
-// minute in all. Else the session is cancelled, and Close says so. Closing twice is no error.
+// minute in all. Else the session is cancelled, and Close says so. That the peer has everything is the relay's word:
+// an ack is not proved. Closing twice is no error.
 func (s *Session) Close() error { return s.close("", "") }
 
 func (s *Session) close(code, text string) error {
