@@ -76,12 +76,7 @@ func (c *chaosCommand) run(ctx context.Context, stdout, stderr io.Writer) error 
 		return err
 	}
 	r := &chaos{ensemble: e, command: c, stderr: stderr, result: chaosResult{Seed: c.Seed}}
-	finished := false
-	err = e.run(ctx, stderr, func(ctx context.Context) error {
-		err := r.steps(ctx)
-		finished = err == nil
-		return err
-	})
+	finished, err := e.run(ctx, stderr, r.steps)
 	if !finished {
 		return fmt.Errorf("chaos: seed %d: %w", c.Seed, err)
 	}

@@ -168,15 +168,16 @@ func (e *ensemble) abort() error {
 	return errors.Join(errors.Join(errs...), survivors(e.dir), os.RemoveAll(e.dir))
 }
 
-// run does the steps and ends everything: well if they succeed, else at once. The error tells what processes said.
-func (e *ensemble) run(ctx context.Context, stderr io.Writer, steps func(context.Context) error) error {
+// run does the steps and ends everything: well if they succeed, else at once. finished tells which; the error tells what
+// processes said, or what did not end well after all steps.
+func (e *ensemble) run(ctx context.Context, stderr io.Writer, steps func(context.Context) error) (finished bool, err error) {
 	if err := steps(ctx); err != nil {
 		if ctx.Err() != nil {
 			err = fmt.Errorf("%s: stopped: %w", e.name, context.Cause(ctx))
 		} else if log := e.log.String(); log != "" {
 			_, _ = fmt.Fprintf(stderr, "--- the last lines of relay, daemons and clients\n%s\n---\n", log)
 		}
-		return errors.Join(err, e.abort())
+		return false, errors.Join(err, e.abort())
 	}
-	return e.stop()
+	return true, e.stop()
 }

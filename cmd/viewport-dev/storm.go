@@ -91,12 +91,7 @@ func (c *stormCommand) run(ctx context.Context, stdout, stderr io.Writer) error 
 	r := &storm{
 		ensemble: e, command: c, result: stormResult{Seed: c.Seed, Clients: c.Clients, Daemons: min(stormDaemons, c.Clients)},
 	}
-	finished := false
-	err = e.run(ctx, stderr, func(ctx context.Context) error {
-		err := r.steps(ctx)
-		finished = err == nil
-		return err
-	})
+	finished, err := e.run(ctx, stderr, r.steps)
 	if !finished {
 		return fmt.Errorf("storm: seed %d: %w", c.Seed, err)
 	}
