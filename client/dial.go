@@ -63,8 +63,7 @@ func Dial(ctx context.Context, cfg DialConfig) (*Client, error) {
 		c.keeper.cancel()
 		return nil, err
 	}
-	c.keeper.running.Add(1)
-	go c.keeper.run(first)
+	c.keeper.start(first)
 	return c, nil
 }
 

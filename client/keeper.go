@@ -54,18 +54,19 @@ func newKeeper(ctx context.Context, cfg *Config, method string) *keeper {
 	return k
 }
 
+// start lets the keeper run. first, if not nil, is the link to begin with.
+func (k *keeper) start(first *link) { k.running.Go(func() { k.run(first) }) }
+
 // close cancels the sessions that still live, ends the link, and returns when all is over.
 func (k *keeper) close() {
 	k.cancel()
 	k.running.Wait()
 }
 
-// run keeps a link until close or a reason that is final. first, if not nil, is the link to begin with.
-func (k *keeper) run(first *link) {
-	defer k.running.Done()
+// run keeps a link, l to begin with, until close or a reason that is final.
+func (k *keeper) run(l *link) {
 	defer close(k.done)
 	var back backoff
-	l := first
 	for attempt := 1; ; attempt++ {
 		var err error
 		if l == nil {
@@ -131,11 +132,7 @@ func (k *keeper) serve(l *link, back *backoff) (*link, error) {
 			continue
 		}
 		k.install(next)
-		k.running.Add(1)
-		go func(old *link) {
-			defer k.running.Done()
-			old.closeAndWait()
-		}(l)
+		k.running.Go(l.closeAndWait)
 		l, again = next, backoff{}
 		renewal.Reset(l.renewIn())
 	}

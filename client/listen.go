@@ -53,8 +53,7 @@ func Listen(ctx context.Context, cfg ListenConfig) (*Listener, error) {
 	l.keeper = newKeeper(ctx, &l.cfg.Config, "ConnectDaemon")
 	l.intake = newIntake(l, static)
 	l.keeper.orphan, l.keeper.gone = l.intake.orphan, l.intake.note
-	l.keeper.running.Add(1)
-	go l.keeper.run(nil)
+	l.keeper.start(nil)
 	if _, err := l.keeper.wait(ctx); err != nil {
 		_ = l.Close()
 		if ctx.Err() != nil {
