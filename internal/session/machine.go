@@ -240,8 +240,8 @@ func (m *Machine) Done() bool { return m.done }
 // MaxMessage is the longest message that Send takes, in bytes; final once Opened.
 func (m *Machine) MaxMessage() int { return m.maxMessage }
 
-// Receive takes an envelope of this session that came from the link. The driver has checked its form, workspace,
-// target and session id. Nothing of h and ciphertext is kept. Whatever an envelope holds, it ends the session only by
+// Receive takes an envelope of this session that came from the link. The driver has checked its form and session id;
+// workspace and target are bound into the keys. Nothing of h and ciphertext is kept. Whatever an envelope holds, it ends the session only by
 // a rule of docs/protocol.md.
 func (m *Machine) Receive(h *envelope.Header, ciphertext []byte, now time.Time) Effects {
 	if m.state == Ended {

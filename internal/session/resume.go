@@ -130,7 +130,7 @@ func (m *Machine) sessionStatus(s envelope.Status, now time.Time) {
 		}
 		// A relay that does not know the session has no place for it now. That ends none that lives.
 		m.waiting = true
-		m.wantResume(now.Add(min(s.RetryAfter, maxProbe)+time.Duration(m.rand.Int64N(int64(resumeSpread)))), now)
+		m.wantResume(now.Add(min(s.RetryAfter, maxProbe)+m.spread()), now)
 	default:
 		m.finish(Relay, told(s))
 	}
@@ -161,19 +161,19 @@ func (m *Machine) peerStatus(s envelope.Status, now time.Time) {
 	}
 	switch {
 	case s.Code != reason.PeerUnavailable && s.Code != reason.PeerAvailable:
-	case m.state == Closed && s.Code == reason.PeerUnavailable:
-	case m.state == Closed:
-		m.wantResume(now.Add(time.Duration(m.rand.Int64N(int64(resumeSpread)))), now)
 	case m.state == Handshaking: // what was sent may have gone to the daemon's old link, or to nobody
 		m.tell(reason.Cancelled)
 		m.finish(Relay, told(s))
-	case s.Code == reason.PeerUnavailable:
-		m.waiting = true
 	default:
-		m.waiting = true
-		m.wantResume(now.Add(time.Duration(m.rand.Int64N(int64(resumeSpread)))), now)
+		m.waiting = m.state != Closed // a tombstone has nothing that could wait
+		if s.Code == reason.PeerAvailable {
+			m.wantResume(now.Add(m.spread()), now)
+		}
 	}
 }
+
+// spread is a random part of resumeSpread: not all sessions that were told the same are to ask at once.
+func (m *Machine) spread() time.Duration { return time.Duration(m.rand.Int64N(int64(resumeSpread))) }
 
 // told is the reason that a relay's STATUS gives.
 func told(s envelope.Status) *reason.Error {
