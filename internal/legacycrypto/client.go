@@ -4,11 +4,13 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"io"
+
+	"github.com/getviewport/relay/internal/hidden"
 )
 
 // ClientConfig is what a client brings to a key exchange.
 type ClientConfig struct {
-	hidden
+	hidden.Mark
 
 	// Profile is what the client insists on; the daemon can't change it.
 	Profile Profile
@@ -49,7 +51,7 @@ func (c *ClientConfig) check() error {
 // ClientHandshake is the client's side of one key exchange. How long it waits for the daemon is the caller's to decide
 // (today's clients: 10 s): a daemon that refuses does not answer.
 type ClientHandshake struct {
-	hidden
+	hidden.Mark
 	profile       Profile
 	requestID     string
 	pairingPeerID string

@@ -1,10 +1,14 @@
 package legacycrypto
 
-import "io"
+import (
+	"io"
+
+	"github.com/getviewport/relay/internal/hidden"
+)
 
 // DaemonConfig is what a daemon brings to a key exchange.
 type DaemonConfig struct {
-	hidden
+	hidden.Mark
 
 	// Static is the daemon's own key.
 	Static PrivateKey
@@ -18,7 +22,7 @@ type DaemonConfig struct {
 
 // DaemonHandshake is the daemon's side of one key exchange, after message 1 was read.
 type DaemonHandshake struct {
-	hidden
+	hidden.Mark
 	init   Init
 	client PublicKey
 	static PrivateKey

@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"io"
+
+	"github.com/getviewport/relay/internal/hidden"
 )
 
 // KeySize is the length in bytes of private keys, PSKs and session keys; PublicKeySize that of public keys.
@@ -55,7 +57,7 @@ func (k PublicKey) point() (*ecdh.PublicKey, error) {
 // PrivateKey is a P-256 private key. However it is formatted, logged or marshalled, nothing of it shows. The zero
 // PrivateKey is absent.
 type PrivateKey struct {
-	hidden
+	hidden.Mark
 	reveal func() *ecdh.PrivateKey
 }
 
@@ -135,7 +137,7 @@ func (k PrivateKey) shared(peer PublicKey) ([]byte, error) {
 // PSK is the 32 bytes that both ends derived when they paired. However it is formatted, logged or marshalled, nothing
 // of it shows. The zero PSK is absent.
 type PSK struct {
-	hidden
+	hidden.Mark
 	reveal func() [KeySize]byte
 }
 

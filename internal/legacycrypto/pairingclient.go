@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/getviewport/relay/internal/hidden"
 )
 
 // Offer is what a daemon offers to a client that wants to pair, by the daemon's own account. People can compare
@@ -21,7 +23,7 @@ type Offer struct {
 // ClientPairing is the client's side of one pairing over the relay. What it yields is worth as much as the relay is
 // honest meanwhile: see the package's comment.
 type ClientPairing struct {
-	hidden
+	hidden.Mark
 	random    io.Reader
 	own       PrivateKey
 	requestID string // of the last request

@@ -7,6 +7,8 @@ import (
 	"io"
 	"slices"
 	"time"
+
+	"github.com/getviewport/relay/internal/hidden"
 )
 
 const (
@@ -21,7 +23,7 @@ const (
 
 // PairingDaemonConfig is what a daemon brings to pairing.
 type PairingDaemonConfig struct {
-	hidden
+	hidden.Mark
 
 	// Key is the daemon's Ed25519 key.
 	Key SigningKey
@@ -36,7 +38,7 @@ type PairingDaemonConfig struct {
 // PairingDaemon makes offers and redeems them. It keeps them in memory only; a daemon that starts anew has none. Time
 // is what its caller says, and never goes back.
 type PairingDaemon struct {
-	hidden
+	hidden.Mark
 	c      PairingDaemonConfig
 	offers map[string]*issued
 	order  []string // the ids in offers, the oldest first

@@ -7,6 +7,8 @@ import (
 	"io"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/getviewport/relay/internal/hidden"
 )
 
 const (
@@ -36,7 +38,7 @@ const (
 // one that comes late was held back, and to take it would hand the application its messages in another order than
 // they were sent. What is missing stays missing (Missed).
 type Session struct {
-	hidden
+	hidden.Mark
 	role          role
 	id            string
 	profile       Profile

@@ -8,6 +8,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/getviewport/relay/internal/hidden"
 )
 
 // spkiPrefix is the SubjectPublicKeyInfo of every Ed25519 key up to the key itself (RFC 8410, section 4).
@@ -16,7 +18,7 @@ const spkiPrefix = "\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00"
 // SigningKey is an Ed25519 key of a client or a daemon, as pairing uses it. However it is formatted, logged or
 // marshalled, nothing of it shows. The zero SigningKey is absent.
 type SigningKey struct {
-	hidden
+	hidden.Mark
 	reveal func() ed25519.PrivateKey
 }
 

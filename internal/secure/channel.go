@@ -9,6 +9,7 @@ import (
 	"github.com/flynn/noise"
 
 	relayv1 "github.com/getviewport/relay/gen/viewport/relay/v1"
+	"github.com/getviewport/relay/internal/hidden"
 )
 
 const (
@@ -22,7 +23,7 @@ const (
 // directions go strictly by sequence, from 2 on, one by one: a sequence is sealed once and opened once, so neither a
 // nonce nor a frame is ever used twice. Not safe for concurrent use.
 type Channel struct {
-	hidden
+	hidden.Mark
 	send, receive direction
 
 	binding       []byte        // handshake hash: names the session to both ends, but is no secret

@@ -8,6 +8,7 @@ import (
 	"github.com/flynn/noise"
 
 	relayv1 "github.com/getviewport/relay/gen/viewport/relay/v1"
+	"github.com/getviewport/relay/internal/hidden"
 )
 
 // Lengths in bytes of what a handshake message needs besides its payload: message 1 is an ephemeral key, a sealed
@@ -23,7 +24,7 @@ const pskAfterMessage2 = 2
 // HandshakeConfig is what one side brings to a handshake. NewInitiator and NewResponder copy what they need of it and
 // change nothing; only Random is used later, for the own message.
 type HandshakeConfig struct {
-	hidden
+	hidden.Mark
 
 	// Profile is NOISE_IK or NOISE_IKPSK2.
 	Profile Profile
@@ -88,7 +89,7 @@ func checkPSK(p Profile, psk []byte) error {
 
 // handshake is what both sides share.
 type handshake struct {
-	hidden
+	hidden.Mark
 	profile Profile
 	hs      *noise.HandshakeState // nil when the handshake is over
 	private []byte                // the copy of the static key that hs uses
