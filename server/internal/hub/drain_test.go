@@ -22,25 +22,32 @@ type leaver struct {
 }
 
 func (l *leaver) send() {
+	takeStatuses(l.t, l.link, func(_ string, st envelope.Status) {
+		if st.Code == reason.Draining {
+			l.told = append(l.told, st)
+		}
+	})
+}
+
+// takeStatuses takes what waits to be sent on a link, and hands on each STATUS with its session id.
+func takeStatuses(t *testing.T, link *Link, told func(session string, st envelope.Status)) {
 	for {
 		var o envelope.Outgoing
-		if !l.link.Take(16379, &o) {
+		if !link.Take(16379, &o) {
 			return
 		}
 		var b envelope.Batch
 		b.Load(o.AppendTo(nil))
 		if err := b.Split(frameLimits); err != nil {
-			l.t.Error(err)
+			t.Error(err)
 		}
 		for _, f := range b.Frames() {
 			if f.Header.Type == relayv1.FrameType_FRAME_TYPE_STATUS {
 				st, err := envelope.DecodeStatus(f.Header.Status)
 				if err != nil {
-					l.t.Error(err)
+					t.Error(err)
 				}
-				if st.Code == reason.Draining {
-					l.told = append(l.told, st)
-				}
+				told(string(f.Header.Session), st)
 			}
 		}
 		b.Free()

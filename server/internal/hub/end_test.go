@@ -169,7 +169,7 @@ type told struct{ code, session string }
 func TestARevokedClientIsGoneAtOnceAndItsDaemonIsToldToEndItsSessions(t *testing.T) {
 	h := New(route.Limits{}, frameLimits)
 	statuses := make(chan told, 8)
-	served := &statusReader{statuses: statuses}
+	served := &statusReader{t: t, statuses: statuses}
 	link, err := h.Attach(context.Background(), Info{Workspace: "w", Target: "a", Peer: route.Peer{Role: route.Daemon}},
 		func() { h.Go(served.send) })
 	if err != nil {
@@ -218,30 +218,15 @@ func TestARevokedClientIsGoneAtOnceAndItsDaemonIsToldToEndItsSessions(t *testing
 
 // statusReader hands on what a link is told about sessions.
 type statusReader struct {
+	t        *testing.T
 	link     *Link
 	statuses chan<- told
 }
 
 func (r *statusReader) send() {
-	for {
-		var o envelope.Outgoing
-		if !r.link.Take(16379, &o) {
-			return
-		}
-		var b envelope.Batch
-		b.Load(o.AppendTo(nil))
-		if err := b.Split(frameLimits); err != nil {
-			panic(err)
-		}
-		for _, f := range b.Frames() {
-			if f.Header.Type == relayv1.FrameType_FRAME_TYPE_STATUS {
-				if s, err := envelope.DecodeStatus(f.Header.Status); err == nil {
-					r.statuses <- told{string(s.Code), string(f.Header.Session)}
-				}
-			}
-		}
-		b.Free()
-	}
+	takeStatuses(r.t, r.link, func(session string, st envelope.Status) {
+		r.statuses <- told{string(st.Code), session}
+	})
 }
 
 func TestNoLinkSlipsInBetweenTheLookAtTheListAndItsPlaceInTheHub(t *testing.T) {
