@@ -89,6 +89,12 @@ func TestPlainHTTPOnATLSPortIsToldSo(t *testing.T) {
 	if _, err := p.call(t, insecure.NewCredentials()); err == nil {
 		t.Error("a plain gRPC call went well on a TLS port")
 	}
+	// The call ends when it reads the answer, before the port counts its connection; this one is waited for.
+	conn = p.dial(t)
+	send(t, conn, preface)
+	if got := closedByPeer(t, conn); !strings.HasPrefix(got, "HTTP/1.0 400") {
+		t.Errorf("got %q, want a 400", got)
+	}
 	if s := p.mux.Stats(); s.Foreign < 2 {
 		t.Errorf("got %+v, want both counted as foreign", s)
 	}
