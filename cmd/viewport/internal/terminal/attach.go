@@ -75,7 +75,8 @@ func Attach(ctx context.Context, conn Conn, o AttachOptions) (code int, err erro
 		return codeOf(err), err
 	}
 	a := &attachment{conn: conn, o: o, local: l, pty: pty, raw: pty && l.terminal, out: newOutbox(int(window)),
-		ends: make(chan end, 4), suspends: make(chan struct{})}
+		ends: make(chan end, 4), suspends: make(chan struct{}), inputs: make(chan struct{}, 1)}
+	a.inputs <- struct{}{}
 	return a.run(ctx)
 }
 
@@ -149,9 +150,12 @@ type attachment struct {
 
 	ends     chan end      // each goroutine reports at most once; capacity for all
 	suspends chan struct{} // the user asks for a suspension
+	// inputs has its element while input may go on: not while suspended, and then only behind the window's new size.
+	inputs chan struct{}
 
 	// owned by run
 	interrupted bool // SIGINT was passed on once
+	suspended   bool // inputs is empty
 	goroutines  sync.WaitGroup
 }
 
@@ -252,6 +256,10 @@ func (a *attachment) suspend() {
 		return
 	}
 	a.local.restore()
+	if !a.suspended {
+		a.suspended = true
+		<-a.inputs
+	}
 	// Ignored, so that the kernel drops what stopJob sends here: a handler that had begun when the process stopped would run
 	// after SIGCONT, and stop it again.
 	signal.Ignore(syscall.SIGTSTP)
@@ -265,6 +273,10 @@ func (a *attachment) resume(caught chan os.Signal) {
 		return
 	}
 	a.out.setSize(a.local.size())
+	if a.suspended {
+		a.suspended = false
+		a.inputs <- struct{}{}
+	}
 }
 
 // receive writes the command's output until it ends. It alone receives, and waits for nothing but Out and Err.
@@ -333,6 +345,12 @@ func (a *attachment) readInput(ctx context.Context) {
 			} else if err != io.EOF && err != errStopped {
 				a.ends <- end{failed, fmt.Errorf("read input: %w", err)}
 			}
+			return
+		}
+		select {
+		case <-a.inputs:
+			a.inputs <- struct{}{}
+		case <-ctx.Done():
 			return
 		}
 		for rest := typed[:n]; len(rest) > 0; {

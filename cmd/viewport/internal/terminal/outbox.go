@@ -97,10 +97,13 @@ func (o *outbox) urgent(dst []byte) []byte {
 	return dst
 }
 
-// takeInput takes input as far as the credit goes.
+// takeInput takes input as far as the credit goes, unless something goes ahead of it.
 func (o *outbox) takeInput(p []byte) (n int, ended bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.resize != nil || len(o.names) > 0 {
+		return 0, false
+	}
 	n, ended = o.input.take(p[:min(len(p), o.credit)])
 	o.credit -= n
 	return n, ended
