@@ -37,6 +37,8 @@ func differs(h *Header, ciphertext []byte, e *relayv1.Envelope) string {
 		{"resume_attempt", h.ResumeAttempt, e.ResumeAttempt},
 		{"bind_key", string(h.BindKey), string(e.BindKey)},
 		{"ciphertext length", h.CiphertextLen, len(e.Ciphertext)},
+		{"request_id", string(h.Request), e.RequestId},
+		{"epoch", h.Epoch, e.Epoch},
 		{"ciphertext", string(ciphertext), string(e.Ciphertext)},
 	} {
 		if f.got != f.want {
@@ -120,6 +122,9 @@ func randomEnvelope(r *rand.Rand) *relayv1.Envelope {
 		e.BindKey = []byte(text(bindKeyLen))
 	}
 	if maybe() {
+		e.RequestId, e.Epoch = text(r.IntN(maxSession)), some()
+	}
+	if maybe() {
 		e.Ciphertext = []byte(text(r.IntN(300)))
 	}
 	return e
@@ -130,7 +135,7 @@ func headerOf(e *relayv1.Envelope) *Header {
 	h := &Header{
 		Type: e.Type, Profile: e.Profile, Encoding: e.Encoding, Resend: e.Resend,
 		Workspace: []byte(e.WorkspaceId), Target: []byte(e.RuntimeTargetId), Session: []byte(e.SessionId),
-		BindKey:  e.BindKey,
+		BindKey: e.BindKey, Request: []byte(e.RequestId), Epoch: e.Epoch,
 		Sequence: e.Sequence, Ack: e.Ack, Consumed: e.Consumed, ResumeAttempt: e.ResumeAttempt,
 		Timestamp: Timestamp{Present: e.Timestamp != nil, Seconds: e.Timestamp.GetSeconds(), Nanos: e.Timestamp.GetNanos()},
 	}
@@ -152,7 +157,7 @@ func shuffled(r *rand.Rand, e *relayv1.Envelope) []byte {
 		parts, b = append(parts, b[:n]), b[n:]
 	}
 	parts = append(parts,
-		number(15, r.Uint64()),
+		number(17, r.Uint64()),
 		protowire.AppendFixed32(protowire.AppendTag(nil, 77, protowire.Fixed32Type), r.Uint32()),
 		protowire.AppendFixed64(protowire.AppendTag(nil, 101, protowire.Fixed64Type), r.Uint64()),
 		value(protowire.MaxValidNumber, string(make([]byte, r.IntN(99)))),

@@ -36,6 +36,10 @@ func Append(dst []byte, h *Header, ciphertext []byte) []byte {
 	}
 	dst = appendNumber(dst, 13, h.ResumeAttempt)
 	dst = appendBytes(dst, 14, h.BindKey)
+	dst = appendBytes(dst, 15, h.Request)
+	if h.Epoch != 0 {
+		dst = binary.AppendUvarint(append(dst, tagEpoch0, tagEpoch1), h.Epoch)
+	}
 	if len(ciphertext) > 0 {
 		dst = append(dst, tagCiphertext0, tagCiphertext1)
 		dst = binary.AppendUvarint(dst, uint64(len(ciphertext)))
@@ -84,7 +88,10 @@ func envelopeSize(h *Header, ciphertextLen int) int {
 	if h.Status != nil {
 		n += 1 + uvarintLen(uint64(len(h.Status))) + len(h.Status)
 	}
-	n += numberSize(h.ResumeAttempt) + bytesSize(len(h.BindKey))
+	n += numberSize(h.ResumeAttempt) + bytesSize(len(h.BindKey)) + bytesSize(len(h.Request))
+	if h.Epoch != 0 {
+		n += 1 + numberSize(h.Epoch)
+	}
 	if ciphertextLen > 0 {
 		n += 2 + uvarintLen(uint64(ciphertextLen)) + ciphertextLen
 	}

@@ -7,10 +7,10 @@ import (
 // Bounds of header fields, in bytes (docs/protocol.md, Envelope).
 const (
 	maxName    = 128     // workspace_id, runtime_target_id
-	maxSession = 255     // session_id
+	maxSession = 255     // session_id, request_id
 	bindKeyLen = 16      // bind_key, where there is one
 	maxMessage = 1024    // status, timestamp: the messages within a header
-	maxNumber  = 1 << 63 // sequence, ack, consumed and resume_attempt are below it
+	maxNumber  = 1 << 63 // sequence, ack, consumed and resume_attempt and epoch are below it
 )
 
 // Header is what a relay decides from: every field of an Envelope but the ciphertext itself.
@@ -33,9 +33,11 @@ type Header struct {
 	Session []byte
 	// BindKey is 16 bytes, or empty.
 	BindKey []byte
+	// Request is valid UTF-8 of at most 255 bytes.
+	Request []byte
 
-	// Sequence, Ack, Consumed and ResumeAttempt are below 2^63.
-	Sequence, Ack, Consumed, ResumeAttempt uint64
+	// Sequence, Ack, Consumed, ResumeAttempt and Epoch are below 2^63.
+	Sequence, Ack, Consumed, ResumeAttempt, Epoch uint64
 	// Timestamp is the sender's clock.
 	Timestamp Timestamp
 

@@ -10,30 +10,31 @@ import (
 // Field numbers of Envelope, as bits where that helps: ciphertext, which is 100, takes bit 0.
 const (
 	fieldCiphertext = 100
-	lastHeaderField = 14
+	lastHeaderField = 16
 
-	varintFields  = 1<<3 | 1<<4 | 1<<7 | 1<<8 | 1<<9 | 1<<10 | 1<<11 | 1<<13
-	bytesFields   = 1<<1 | 1<<2 | 1<<5 | 1<<6 | 1<<12 | 1<<14
+	varintFields  = 1<<3 | 1<<4 | 1<<7 | 1<<8 | 1<<9 | 1<<10 | 1<<11 | 1<<13 | 1<<16
+	bytesFields   = 1<<1 | 1<<2 | 1<<5 | 1<<6 | 1<<12 | 1<<14 | 1<<15
 	ciphertextBit = 1 << 0
 )
 
 // wireTypes are the wire types of the header fields; those not named are varints.
 var wireTypes = [lastHeaderField + 1]uint64{
-	1: wireBytes, 2: wireBytes, 5: wireBytes, 6: wireBytes, 12: wireBytes, 14: wireBytes,
+	1: wireBytes, 2: wireBytes, 5: wireBytes, 6: wireBytes, 12: wireBytes, 14: wireBytes, 15: wireBytes,
 }
 
 // maxLen is how long a header field of each number may be.
 var maxLen = [lastHeaderField + 1]uint64{
-	1: maxName, 2: maxName, 5: maxMessage, 6: maxSession, 12: maxMessage, 14: bindKeyLen,
+	1: maxName, 2: maxName, 5: maxMessage, 6: maxSession, 12: maxMessage, 14: bindKeyLen, 15: maxSession,
 }
 
 const (
 	badLength    = "a header field is longer than allowed"
-	badNumber    = "sequence, ack, consumed or resume_attempt is 2^63 or above"
+	badNumber    = "sequence, ack, consumed, resume_attempt or epoch is 2^63 or above"
 	badEnum      = "an enum is not a positive 32-bit number"
 	badType      = "type is 0 or above 38"
 	badName      = "workspace_id or runtime_target_id is not 1 to 128 bytes of [A-Za-z0-9._:-]"
 	badSession   = "session_id is not valid UTF-8"
+	badRequest   = "request_id is not valid UTF-8"
 	badNativeID  = "session_id is not a native session id"
 	badNoSession = "session_id is empty"
 	badBindKey   = "bind_key is not 16 bytes"
@@ -167,6 +168,8 @@ func (h *Header) setNumber(number, v uint64) (bad string) {
 		h.Consumed = v
 	case 13:
 		h.ResumeAttempt = v
+	case 16:
+		h.Epoch = v
 	}
 	if v >= maxNumber {
 		return badNumber
@@ -184,6 +187,11 @@ func (h *Header) setBytes(number uint64, v []byte) (bad string) {
 		return bad
 	case 14:
 		h.BindKey = v
+	case 15:
+		if !utf8.Valid(v) {
+			return badRequest
+		}
+		h.Request = v
 	}
 	return ""
 }

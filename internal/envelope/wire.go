@@ -14,6 +14,8 @@ const (
 	tagEnvelope    = 1<<3 | wireBytes // EnvelopeBatch.envelopes
 	tagCiphertext0 = 0xa2             // Envelope.ciphertext: field 100 takes two bytes
 	tagCiphertext1 = 0x06
+	tagEpoch0      = 0x80 // Envelope.epoch: field 16 takes two bytes, too
+	tagEpoch1      = 0x01
 
 	maxFieldNumber = 1<<29 - 1
 	// maxTagAndNumber bounds what tells a field's size: the tag and a number, each a varint of at most ten bytes.

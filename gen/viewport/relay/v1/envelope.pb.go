@@ -284,6 +284,11 @@ type Envelope struct {
 	ResumeAttempt uint64 `protobuf:"varint,13,opt,name=resume_attempt,json=resumeAttempt,proto3" json:"resume_attempt,omitempty"`
 	// Exactly 16 bytes, on a client's HANDSHAKE_INIT and RESUME: shows that the client owns session_id.
 	BindKey []byte `protobuf:"bytes,14,opt,name=bind_key,json=bindKey,proto3" json:"bind_key,omitempty"`
+	// On a legacy HANDSHAKE_RESPONSE: the session_id of the HANDSHAKE_INIT that it answers, whose sender owns session_id
+	// from then on. UTF-8 of at most 255 bytes.
+	RequestId string `protobuf:"bytes,15,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// On legacy DATA: the epoch of the sender's key, which sequence counts in. Below 2^63.
+	Epoch uint64 `protobuf:"varint,16,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// Opaque to the relay. Noise: at most 65,535 bytes. Senders write it last.
 	Ciphertext    []byte `protobuf:"bytes,100,opt,name=ciphertext,proto3" json:"ciphertext,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -418,6 +423,20 @@ func (x *Envelope) GetBindKey() []byte {
 	return nil
 }
 
+func (x *Envelope) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *Envelope) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
 func (x *Envelope) GetCiphertext() []byte {
 	if x != nil {
 		return x.Ciphertext
@@ -511,7 +530,7 @@ var File_viewport_relay_v1_envelope_proto protoreflect.FileDescriptor
 
 const file_viewport_relay_v1_envelope_proto_rawDesc = "" +
 	"\n" +
-	" viewport/relay/v1/envelope.proto\x12\x11viewport.relay.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xca\x04\n" +
+	" viewport/relay/v1/envelope.proto\x12\x11viewport.relay.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xff\x04\n" +
 	"\bEnvelope\x12!\n" +
 	"\fworkspace_id\x18\x01 \x01(\tR\vworkspaceId\x12*\n" +
 	"\x11runtime_target_id\x18\x02 \x01(\tR\x0fruntimeTargetId\x120\n" +
@@ -528,7 +547,10 @@ const file_viewport_relay_v1_envelope_proto_rawDesc = "" +
 	"\bencoding\x18\v \x01(\x0e2\x1b.viewport.relay.v1.EncodingR\bencoding\x121\n" +
 	"\x06status\x18\f \x01(\v2\x19.viewport.relay.v1.StatusR\x06status\x12%\n" +
 	"\x0eresume_attempt\x18\r \x01(\x04R\rresumeAttempt\x12\x19\n" +
-	"\bbind_key\x18\x0e \x01(\fR\abindKey\x12\x1e\n" +
+	"\bbind_key\x18\x0e \x01(\fR\abindKey\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x0f \x01(\tR\trequestId\x12\x14\n" +
+	"\x05epoch\x18\x10 \x01(\x04R\x05epoch\x12\x1e\n" +
 	"\n" +
 	"ciphertext\x18d \x01(\fR\n" +
 	"ciphertext\"\xbd\x01\n" +
