@@ -60,7 +60,7 @@ func (m *Machine) settleClosed(now time.Time) {
 		return
 	}
 	m.state, m.closedAt = Closed, now
-	m.waiting, m.resumeDue, m.resumeAt, m.outstanding = false, false, time.Time{}, false
+	m.waiting, m.resumeDue, m.owed, m.resumeAt, m.outstanding = false, false, false, time.Time{}, false
 	m.out.goBackAt = time.Time{}
 	// A relay that came in between has seen one CLOSE at most: to it the session would be open for as long as the link.
 	m.release = m.client && m.out.linkSince != 0

@@ -31,7 +31,7 @@ func (m *Machine) LinkUp(now time.Time) Effects {
 	case HalfOpen, Open:
 		m.waiting, m.gapTop = true, 0
 		m.out.goBackAt = time.Time{}
-		m.resumeDue, m.resumedDue, m.resumeAt = m.client, false, time.Time{}
+		m.resumeDue, m.resumedDue, m.owed, m.resumeAt = m.client, false, false, time.Time{}
 		m.settleStall(now)
 		m.stallSince, m.probes = now, 0 // the probes of the time without a link say nothing about this one
 	case Closed:

@@ -153,6 +153,7 @@ type Machine struct {
 	peerAttempt uint64    // of the last one accepted from the peer
 	resumeDue   bool      // RESUME goes out with the next Transmit
 	resumeAt    time.Time // RESUME becomes due; zero: none is deferred
+	owed        bool      // the daemon has a new link that no RESUME went to yet: no answer to an older one counts for it
 	resumedDue  bool      // RESUMED goes out with the next Transmit
 	lastResume  time.Time // when the last RESUME went out; zero: none yet
 	outstanding bool      // a RESUME went out and no RESUME or RESUMED was accepted since

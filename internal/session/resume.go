@@ -23,7 +23,7 @@ func (m *Machine) wantResume(at, now time.Time) {
 func (m *Machine) settleResume(now time.Time) {
 	switch {
 	case m.resumeAt.IsZero():
-	case !m.waiting && !m.asking && m.gapTop < m.in.expected:
+	case !m.waiting && !m.asking && !m.owed && m.gapTop < m.in.expected:
 		m.resumeAt = time.Time{}
 	case !now.Before(m.resumeAt):
 		m.resumeDue, m.resumeAt = true, time.Time{}
@@ -49,7 +49,7 @@ func (m *Machine) appendResume(dst []byte, limit int, typ relayv1.FrameType, now
 	m.attempt++
 	m.ackCounts()
 	if typ == relayv1.FrameType_FRAME_TYPE_RESUME {
-		m.lastResume, m.outstanding, m.resumeAt = now, true, time.Time{}
+		m.lastResume, m.outstanding, m.owed, m.resumeAt = now, true, false, time.Time{}
 		if m.asking {
 			m.resumeAt, m.release = m.nextProbe(now), true
 		}
@@ -85,7 +85,7 @@ func (m *Machine) receiveResume(h *envelope.Header, mac []byte, now time.Time) {
 	if !m.established() || !m.accept(h, "", mac, now) {
 		return
 	}
-	m.outstanding, m.waiting = false, false
+	m.outstanding, m.waiting = false, m.owed
 	if h.Type == relayv1.FrameType_FRAME_TYPE_RESUME {
 		m.resumedDue = true
 	}
@@ -102,7 +102,7 @@ func (m *Machine) receiveResume(h *envelope.Header, mac []byte, now time.Time) {
 		return
 	}
 	m.out.cursor, m.out.mark, m.out.goBackAt = m.out.acked+1, true, time.Time{}
-	if m.gapTop < m.in.expected {
+	if m.gapTop < m.in.expected && !m.owed {
 		m.resumeDue, m.resumeAt = false, time.Time{}
 	}
 	m.ackSoon(now)
@@ -167,6 +167,8 @@ func (m *Machine) peerStatus(s envelope.Status, now time.Time) {
 	default:
 		m.waiting = m.state != Closed // a tombstone has nothing that could wait
 		if s.Code == reason.PeerAvailable {
+			// The relay's word overtakes what is queued: the answer that comes next may be from the daemon's link before.
+			m.owed = m.state != Closed
 			m.wantResume(now.Add(m.spread()), now)
 		}
 	}

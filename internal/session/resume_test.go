@@ -169,6 +169,37 @@ func TestPeerAvailableMakesTheClientResumeWithinHalfASecond(t *testing.T) {
 	}
 }
 
+// internal/sim, seeds 11149504 and 11120342 of worlds that were drawn small: the relay's word overtakes what it has queued.
+func TestAnAnswerFromTheDaemonsLinkBeforeIsNoneFromItsNewOne(t *testing.T) {
+	p := openPair(t, 66)
+	f := p.resume(&p.client)
+	answer := p.daemon.script
+	var held []frame
+	p.daemon.script = func(f frame) []frame {
+		held = append(held, f)
+		return nil
+	}
+	p.give(&p.daemon, f)
+	p.run()
+	p.daemon.script = answer
+	before := count(p.client.sent, typeResume)
+	p.did(&p.client, p.client.m.LinkStatus(envelope.Status{Code: reason.PeerAvailable}, p.now)|p.client.want())
+	for _, f := range of(held, typeResumed) {
+		p.give(&p.client, f)
+	}
+	p.run()
+	if p.client.m.Reachable() {
+		t.Error("reachable, though the daemon has a link that was not asked yet")
+	}
+	p.wait(resumeInterval + resumeSpread)
+	if got := count(p.client.sent, typeResume) - before; got != 1 {
+		t.Errorf("sent %d RESUME to the daemon's new link, want 1", got)
+	}
+	if !p.client.m.Reachable() {
+		t.Error("not reachable after its answer")
+	}
+}
+
 func TestPeerUnavailableMakesAClientsSessionWaitForItsDaemon(t *testing.T) {
 	p := openPair(t, 65)
 	unavailable := envelope.Status{Code: reason.PeerUnavailable}
