@@ -95,12 +95,14 @@ func (t *Target) admit(l *Link) {
 	l.heard, l.sent = t.now, t.now
 	t.links = append(t.links, l)
 	t.effect(Admitted, l, nil)
-	if t.limits.Heartbeat > 0 {
-		t.at(t.now.Add(t.limits.Heartbeat))
+	if interval := t.interval(l); interval > 0 {
+		t.at(t.now.Add(interval))
 	}
 	if l.peer.Role == Daemon {
 		t.daemon, t.generation, t.generationEnd = l, l.peer.Generation, time.Time{}
-		t.tellClients(duePeerAvailable)
+		if !l.peer.Legacy {
+			t.tellClients(duePeerAvailable)
+		}
 	}
 }
 
@@ -172,6 +174,7 @@ func (t *Target) drop(l *Link, why *reason.Error) {
 			}
 		}
 	}
+	t.leaveLegacy(l)
 	t.landed(l)
 	last := len(t.links) - 1
 	moved := t.links[last]

@@ -3,6 +3,8 @@ package route
 import (
 	"errors"
 	"fmt"
+	"iter"
+	"time"
 )
 
 // Check compares every counter and list of the target with what it counts, and returns all that is wrong. It takes time
@@ -11,6 +13,7 @@ func (t *Target) Check() error {
 	c := checker{t: t, seen: make(map[*lane]counts), active: make(map[*lane]bool)}
 	c.links()
 	c.sessions()
+	c.legacy()
 	c.list(&t.closed, "closed")
 	c.list(&t.lost, "lost")
 	for n := t.free.head; n != nil; n = n.next {
@@ -80,11 +83,9 @@ func (c *checker) link(l *Link) {
 			c.count(n)
 		}
 	}
-	for _, s := range c.t.sessions {
-		for _, ln := range []*lane{&s.up, &s.down} {
-			if ln.to == l {
-				bytes += ln.reserved.mem
-			}
+	for ln := range c.lanes() {
+		if ln.to == l {
+			bytes += ln.reserved.mem
 		}
 	}
 	c.want(bytes == l.bytes, "link %d: keeps %d bytes, counts %d", l.serial, bytes, l.bytes)
@@ -100,6 +101,22 @@ func (c *checker) link(l *Link) {
 	}
 	c.want(open == l.open && open <= c.t.limits.SessionsPerClient,
 		"link %d: %d open, counts %d", l.serial, open, l.open)
+}
+
+// lanes are all that the target's links lead to.
+func (c *checker) lanes() iter.Seq[*lane] {
+	return func(yield func(*lane) bool) {
+		for _, s := range c.t.sessions {
+			if !yield(&s.up) || !yield(&s.down) {
+				return
+			}
+		}
+		for _, l := range c.t.links {
+			if s := l.legacy; s != nil && (!yield(&s.up) || !yield(&s.down)) {
+				return
+			}
+		}
+	}
 }
 
 func (c *checker) count(n *node) {
@@ -134,8 +151,11 @@ func (c *checker) sessions() {
 			want = &c.t.lost
 		}
 		c.want(s.list == want, "session %s is in the wrong list", id)
-		c.lane(&s.up)
-		c.lane(&s.down)
+		for _, ln := range []*lane{&s.up, &s.down} {
+			c.lane(ln)
+			c.want(ln.cost <= c.t.share && ln.loose <= c.t.share, "session %s: %d and %d over the share",
+				id, ln.cost, ln.loose)
+		}
 	}
 	for _, l := range c.t.links {
 		c.want(bound[l] == l.bound, "link %d: %d sessions bound, counts %d", l.serial, bound[l], l.bound)
@@ -143,12 +163,41 @@ func (c *checker) sessions() {
 	c.want(len(c.t.sessions) <= c.t.limits.SessionsPerTarget, "%d sessions", len(c.t.sessions))
 }
 
+// legacy checks what legacy frames have: their lanes, and the tables of owners against what links own.
+func (c *checker) legacy() {
+	entries := 0
+	for _, in := range []*owners{&c.t.legacy.exchanges, &c.t.legacy.pairings, &c.t.legacy.sessions} {
+		c.want(len(in.byID) == in.idle.Len() && len(in.byID) <= maxOwned, "%d owned, %d in order", len(in.byID), in.idle.Len())
+		entries += len(in.byID)
+		last := time.Time{}
+		for e := in.idle.Front(); e != nil; e = e.Next() {
+			o := e.Value.(*owned)
+			_, owns := o.link.owns[o]
+			c.want(owns && o.at == e && in.byID[o.id] == o && o.in == in, "%q is owned by nobody", o.id)
+			c.want(o.link.state == attached && o.link.peer.Role == Client, "%q is owned by link %d", o.id, o.link.serial)
+			c.want(!o.due.Before(last) && !c.t.due.IsZero(), "%q is out of order", o.id)
+			last = o.due
+		}
+	}
+	for _, l := range c.t.links {
+		entries -= len(l.owns)
+		c.want(len(l.owns) <= maxOwnedPerLink, "link %d owns %d", l.serial, len(l.owns))
+		if s := l.legacy; s != nil {
+			c.lane(&s.up)
+			c.lane(&s.down)
+			c.want(s.up.to == nil || s.up.to == c.t.daemon, "link %d: legacy frames go to an old daemon", l.serial)
+			c.want(s.up.loose <= legacyQueue && s.down.loose <= legacyQueue && s.up.cost+s.down.cost == 0,
+				"link %d: %d and %d of legacy frames", l.serial, s.up.loose, s.down.loose)
+		}
+	}
+	c.want(entries == 0, "%d owned by links that have ended", entries)
+}
+
 func (c *checker) lane(ln *lane) {
 	k, r := c.seen[ln], ln.reserved
 	id := ln.session.id
 	c.want(k.cost+r.cost == ln.cost, "session %s: %d bytes of sequenced frames, counts %d", id, k.cost+r.cost, ln.cost)
 	c.want(k.loose+r.loose == ln.loose, "session %s: %d bytes of others, counts %d", id, k.loose+r.loose, ln.loose)
-	c.want(ln.cost <= c.t.share && ln.loose <= c.t.share, "session %s: %d and %d over the share", id, ln.cost, ln.loose)
 	c.want(ln.to != nil && ln.to.state == attached || ln.to == nil && ln.queue.head == nil && r == (reservation{}),
 		"session %s: a lane leads nowhere", id)
 	c.want(c.active[ln] == (ln.queue.head != nil), "session %s: active %v, queue empty %v",

@@ -55,11 +55,14 @@ func (t *Target) tick() {
 	if t.candidate != nil && !t.now.Before(t.probeEnd) {
 		t.giveWay()
 	}
-	if t.limits.Heartbeat > 0 {
-		// Backwards, because a link that is closed is replaced by the last.
-		for i := len(t.links) - 1; i >= 0; i-- {
-			t.beat(t.links[i])
+	// Backwards, because a link that is closed is replaced by the last.
+	for i := len(t.links) - 1; i >= 0; i-- {
+		if interval := t.interval(t.links[i]); interval > 0 {
+			t.beat(t.links[i], interval)
 		}
+	}
+	for _, in := range []*owners{&t.legacy.exchanges, &t.legacy.pairings, &t.legacy.sessions} {
+		t.expireOwned(in)
 	}
 	for _, q := range []*sessionList{&t.closed, &t.lost} {
 		for q.head != nil && !t.now.Before(q.head.due) {
@@ -81,20 +84,45 @@ func (t *Target) tick() {
 	}
 }
 
+// legacyHeartbeat is the longest interval of heartbeats to a legacy link, whose peer sends none of its own and watches
+// for none.
+const legacyHeartbeat = 30 * time.Second
+
+// interval is that of l's heartbeats; 0: it gets none.
+func (t *Target) interval(l *Link) time.Duration {
+	d := t.limits.Heartbeat
+	if l.peer.Legacy && (d <= 0 || d > legacyHeartbeat) {
+		return legacyHeartbeat
+	}
+	return d
+}
+
 // beat closes a link that is dead, and sends a HEARTBEAT on one that has sent nothing.
-func (t *Target) beat(l *Link) {
-	dead := l.heard.Add(silentIntervals * t.limits.Heartbeat)
+func (t *Target) beat(l *Link, interval time.Duration) {
+	dead := l.heard.Add(silentIntervals * interval)
 	if !t.now.Before(dead) {
 		t.close(l, errDead)
 		return
 	}
 	t.at(dead)
-	next := l.sent.Add(t.limits.Heartbeat)
+	since := l.sent
+	if l.peer.Legacy {
+		since = latest(l.heard, l.pinged) // however much goes to it, only a ping has it show that it is there
+	}
+	next := since.Add(interval)
 	if !t.now.Before(next) {
+		l.pinged = t.now
 		t.tellLink(l, dueHeartbeat)
-		next = t.now.Add(t.limits.Heartbeat)
+		next = t.now.Add(interval)
 	}
 	t.at(next)
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // touch keeps a session that is over for a while longer: one of its frames passed.

@@ -34,6 +34,8 @@ type Peer struct {
 	Generation uint64
 	// RequirePSK: no handshake of this peer weaker than IKpsk2.
 	RequirePSK bool
+	// Legacy: it speaks the legacy protocol alone. A client of the native one finds no daemon in it.
+	Legacy bool
 }
 
 // linkState is where a link is in its life, in this order.
@@ -62,11 +64,16 @@ type Link struct {
 	sessions []*session
 	// bound counts the sessions bound here; open those of a client's link that are not over.
 	bound, open int
+	// legacy has the lanes of a client's legacy frames, nil before the first; owns is what it owns by them.
+	legacy *session
+	owns   map[*owned]struct{}
 	// last is the session of the frame before, to find the next one's without the map. It may be gone.
 	last *session
 
 	// heard is when a frame was received last, sent when one was taken last (or the link was attached).
 	heard, sent time.Time
+	// pinged is when beat sent a HEARTBEAT last.
+	pinged time.Time
 	// toldUnavailable: the client has been told at least once that no daemon is attached. From then on it is told
 	// whenever that changes.
 	toldUnavailable bool

@@ -82,6 +82,12 @@ func (c *chaos) step() string {
 		return "drain"
 	case r < 45:
 		return c.take()
+	case r < 47:
+		name := c.live[c.rnd.IntN(len(c.live))]
+		if err := c.w.event([]string{"deliver", name, "10000"}); err != nil {
+			c.w.t.Fatal(err)
+		}
+		return name + " gets a word of the relay"
 	}
 	return c.send()
 }
@@ -89,7 +95,7 @@ func (c *chaos) step() string {
 func (c *chaos) attach() string {
 	c.n++
 	name := fmt.Sprint("l", c.n)
-	p := route.Peer{Role: route.Client, RequirePSK: c.rnd.IntN(20) == 0}
+	p := route.Peer{Role: route.Client, RequirePSK: c.rnd.IntN(20) == 0, Legacy: c.rnd.IntN(4) == 0}
 	if c.rnd.IntN(3) == 0 {
 		p.Role, p.InstallID = route.Daemon, string(rune('x'+c.rnd.IntN(2)))
 		p.Generation = c.rnd.Uint64N(2)
@@ -168,6 +174,10 @@ func (c *chaos) send() string {
 		if c.rnd.IntN(8) == 0 {
 			session = string(rune('a' + c.rnd.IntN(6)))
 		}
+		if l.Peer().Legacy || c.rnd.IntN(10) == 0 {
+			frames[i] = c.legacyFrame(l.Peer().Role, session, next+uint64(i))
+			continue
+		}
 		frames[i] = c.frame(l.Peer().Role, session, next+uint64(i))
 	}
 	c.w.sequenceHeaders(name, l, frames)
@@ -216,6 +226,24 @@ func (c *chaos) frame(role route.Role, session string, sequence uint64) wireFram
 		h.Encoding = relayv1.Encoding_ENCODING_LEGACY_JSON
 	}
 	return f
+}
+
+// legacyFrame is one that a peer of this role may send.
+func (c *chaos) legacyFrame(role route.Role, session string, sequence uint64) wireFrame {
+	types := []relayv1.FrameType{
+		relayv1.FrameType_FRAME_TYPE_HANDSHAKE_INIT, relayv1.FrameType_FRAME_TYPE_DATA, relayv1.FrameType_FRAME_TYPE_PAIRING_REQUEST,
+	}
+	if role == route.Daemon {
+		types = []relayv1.FrameType{
+			relayv1.FrameType_FRAME_TYPE_HANDSHAKE_RESPONSE, relayv1.FrameType_FRAME_TYPE_DATA,
+			relayv1.FrameType_FRAME_TYPE_KEY_UPDATE, relayv1.FrameType_FRAME_TYPE_PAIRING_RESPONSE,
+		}
+	}
+	return wireFrame{bytes: []int{0, 10, 1000, 100_000}[c.rnd.IntN(4)], header: envelope.Header{
+		Workspace: []byte(workspace), Target: []byte(target), Session: []byte(session), Request: []byte(session),
+		Encoding: relayv1.Encoding_ENCODING_LEGACY_JSON, Type: types[c.rnd.IntN(len(types))], Sequence: sequence,
+		Epoch: c.rnd.Uint64N(3), Profile: relayv1.Profile(1 + c.rnd.IntN(2)),
+	}}
 }
 
 // end lets everybody go: nothing may be left.

@@ -50,7 +50,7 @@ type Limits struct {
 	// ProcessBytes is the same for all links of the process, for whoever makes the Budget. Default 1 GiB.
 	ProcessBytes int64
 	// Heartbeat is viewport-heartbeat: a HEARTBEAT goes out after so long without sending, and a link that was silent
-	// for three times as long is dead. 0: off.
+	// for three times as long is dead. 0: off. To a legacy link one goes out after 30 s at the latest.
 	Heartbeat time.Duration
 	// SessionLifetime is how long a session whose client side has no link is remembered, and for how long after the
 	// last daemon link its generation is. Default 10 minutes.
@@ -136,4 +136,6 @@ type Verdict struct {
 	// End ends the link with this reason, after what passed before was forwarded. The caller then detaches it. It is
 	// shared: never change it.
 	End *reason.Error
+	// NoPeer: a legacy frame of a client was dropped because no daemon is attached.
+	NoPeer bool
 }

@@ -32,7 +32,8 @@ import (
 //	                                       a frame ended its link. Every effect must be named.
 //
 // A frame is its type, sequence (with "!" if resend is set), session and options: bytes=N of ciphertext, psk, key=b for
-// the bind key of session b. Sessions have names; "-" is no session. Check runs after every statement.
+// the bind key of session b. Sessions have names; "-" is no session. "L." before the type makes it a legacy frame, whose
+// session's name is its id, with answers=r and epoch=N. "deliver c 100" queues a frame of the relay's own. Check runs after every statement.
 type world struct {
 	t      testing.TB
 	target *route.Target
@@ -177,6 +178,8 @@ func (w *world) event(f []string) error {
 				p.Generation, _ = strconv.ParseUint(v, 10, 64)
 			case "psk":
 				p.RequirePSK = true
+			case "legacy":
+				p.Legacy = true
 			}
 		}
 		w.attach(f[1], p)
@@ -186,6 +189,17 @@ func (w *world) event(f []string) error {
 			ev.Reason = &reason.Error{Code: reason.Code(f[2])}
 		}
 		w.step(ev)
+	case "deliver":
+		n, _ := strconv.Atoi(f[2])
+		b := envelope.Append(nil, &envelope.Header{
+			Workspace: []byte(workspace), Target: []byte(target), Type: relayv1.FrameType_FRAME_TYPE_STATUS,
+			Encoding: relayv1.Encoding_ENCODING_LEGACY_JSON,
+		}, make([]byte, n))
+		w.target.Deliver(w.links[f[1]], envelope.RunOf(b, 1), w.now)
+		w.take1(w.target.Effects())
+	case "heard":
+		w.target.Heard(w.links[f[1]], w.now)
+		w.take1(w.target.Effects())
 	case "drain":
 		w.step(route.Event{Kind: route.Drain, Link: w.links[f[1]],
 			Reason: (&reason.Error{Code: reason.Draining}).After(time.Second)})
@@ -379,14 +393,15 @@ func sessionID(name string) string { return envelope.SessionID(bindKey(name)) }
 
 var typeNames = map[string]relayv1.FrameType{
 	"INIT": 1, "RESPONSE": 2, "DATA": 3, "CLOSE": 4, "ACK": 5, "RESUME": 6, "RESUMED": 7, "RESET": 8, "HEARTBEAT": 9,
-	"STATUS": 10, "TYPE11": 11, "TYPE31": 31, "TYPE39": 39,
+	"STATUS": 10, "TYPE11": 11, "TYPE31": 31, "TYPE39": 39, "KEY_UPDATE": 32, "PAIR": 33, "PAIRED": 34, "EVENT": 37,
 }
 
 func parseFrames(t testing.TB, from route.Role, text string) []wireFrame {
 	var frames []wireFrame
 	for _, part := range strings.Split(text, ", ") {
 		f := strings.Fields(part)
-		typ, ok := typeNames[f[0]]
+		name, legacy := strings.CutPrefix(f[0], "L.")
+		typ, ok := typeNames[name]
 		if !ok {
 			t.Fatalf("frame %q: unknown type", part)
 		}
@@ -402,6 +417,12 @@ func parseFrames(t testing.TB, from route.Role, text string) []wireFrame {
 			h.Sequence = 1
 		case "HEARTBEAT", "STATUS":
 			h.Encoding = relayv1.Encoding_ENCODING_UNSPECIFIED
+		}
+		if legacy {
+			h.Encoding = relayv1.Encoding_ENCODING_LEGACY_JSON
+			if name == "INIT" || name == "RESPONSE" {
+				h.Profile = relayv1.Profile_PROFILE_NOISE_IK
+			}
 		}
 		for _, o := range f[1:] {
 			k, v, _ := strings.Cut(o, "=")
@@ -425,6 +446,12 @@ func parseFrames(t testing.TB, from route.Role, text string) []wireFrame {
 				h.Session = []byte(v)
 			case k == "legacy":
 				h.Encoding = relayv1.Encoding_ENCODING_LEGACY_JSON
+			case k == "answers":
+				h.Request = []byte(v)
+			case k == "epoch":
+				h.Epoch, _ = strconv.ParseUint(v, 10, 64)
+			case legacy:
+				h.Session = []byte(o)
 			case k == "plain":
 				h.Encoding = relayv1.Encoding_ENCODING_UNSPECIFIED
 			case k == "probe":
@@ -444,6 +471,9 @@ func parseFrames(t testing.TB, from route.Role, text string) []wireFrame {
 // describe is a frame as scripts write it, without its options.
 func describe(e *relayv1.Envelope) string {
 	var b strings.Builder
+	if e.Encoding == relayv1.Encoding_ENCODING_LEGACY_JSON {
+		b.WriteString("L.")
+	}
 	name := fmt.Sprint(int32(e.Type))
 	for n, t := range typeNames {
 		if t == e.Type {
@@ -459,7 +489,7 @@ func describe(e *relayv1.Envelope) string {
 	} else if s != nil && s.Code == string(reason.Probe) {
 		b.WriteString(" probe")
 	}
-	if envelope.Sequenced(e.Type) && e.Sequence != 1 || e.Resend {
+	if envelope.Sequenced(e.Type) && e.Sequence > 1 || e.Resend {
 		fmt.Fprintf(&b, " %d", e.Sequence)
 		if e.Resend {
 			b.WriteByte('!')
@@ -473,6 +503,9 @@ func describe(e *relayv1.Envelope) string {
 
 // sessionName finds the name, of one or two characters, that a session id was made of.
 func sessionName(id string) string {
+	if len(id) < 26 {
+		return id // a legacy one
+	}
 	for a := 'a'; a <= 'z'; a++ {
 		if sessionID(string(a)) == id {
 			return string(a)

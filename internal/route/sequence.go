@@ -20,7 +20,8 @@ const (
 // The reasons that a frame ends its link with, shared and never changed.
 var (
 	errElsewhere = &reason.Error{Code: reason.EnvelopeMismatch}
-	errLegacy    = reason.New(reason.FrameInvalid, "a legacy frame on a native link")
+	errLegacy    = reason.New(reason.FrameInvalid, "a type of legacy frames without their encoding")
+	errNative    = reason.New(reason.FrameInvalid, "a native frame on a legacy link")
 	errStatus    = reason.New(reason.FrameInvalid, "only the relay sends STATUS")
 	errDirection = reason.New(reason.FrameInvalid, "a handshake frame of the other role")
 	errSessionID = reason.New(reason.FrameInvalid, "session_id is not 26 characters of base32")
@@ -44,7 +45,11 @@ func (t *Target) Sequence(l *Link, f *envelope.Frame, now time.Time) Verdict {
 		return Verdict{End: errElsewhere}
 	}
 	switch {
-	case h.Encoding == relayv1.Encoding_ENCODING_LEGACY_JSON, h.Type > lastUnsequenced:
+	case h.Encoding == relayv1.Encoding_ENCODING_LEGACY_JSON:
+		return t.sequenceLegacy(l, h)
+	case l.peer.Legacy:
+		return Verdict{End: errNative}
+	case h.Type > lastUnsequenced:
 		return Verdict{End: errLegacy}
 	case h.Type == relayv1.FrameType_FRAME_TYPE_STATUS:
 		return Verdict{End: errStatus}
@@ -99,7 +104,7 @@ func (t *Target) fromClient(l *Link, s *session, h *envelope.Header) *session {
 		}
 		t.drops.add(DropUnbound, 1)
 		switch {
-		case s != nil || t.daemon != nil:
+		case s != nil || t.nativeDaemon() != nil:
 			t.tellUnbound(l, h.Session)
 		case !l.toldUnavailable:
 			t.tellLink(l, duePeerUnavailable)
@@ -120,7 +125,7 @@ func (t *Target) fromClient(l *Link, s *session, h *envelope.Header) *session {
 		t.tellAgain(l, &s.client, s.refused, s.id)
 		return nil
 	}
-	if s == nil && init && t.daemon == nil {
+	if s == nil && init && t.nativeDaemon() == nil {
 		// A handshake is not resumed, so there is nothing to remember.
 		t.drops.add(DropNoPeer, 1)
 		t.tellLink(l, duePeerUnavailable)
@@ -249,6 +254,14 @@ func (t *Target) pass(l *Link, s *session, h *envelope.Header) Pass {
 	return t.reserve(ln, sequence, cost)
 }
 
+// nativeDaemon is the daemon's link if it speaks the native protocol.
+func (t *Target) nativeDaemon() *Link {
+	if t.daemon != nil && t.daemon.peer.Legacy {
+		return nil
+	}
+	return t.daemon
+}
+
 func handshake(t relayv1.FrameType) bool {
 	return t == relayv1.FrameType_FRAME_TYPE_HANDSHAKE_INIT || t == relayv1.FrameType_FRAME_TYPE_HANDSHAKE_RESPONSE
 }
@@ -260,15 +273,16 @@ func (t *Target) destination(l *Link, s *session, typ relayv1.FrameType) *Link {
 		return s.client.link
 	}
 	begins := false
+	daemon := t.nativeDaemon()
 	to := s.daemon.link
 	switch typ {
 	case relayv1.FrameType_FRAME_TYPE_HANDSHAKE_INIT, relayv1.FrameType_FRAME_TYPE_RESUME:
 		begins = true
-		to = t.daemon
+		to = daemon
 	case relayv1.FrameType_FRAME_TYPE_RESUMED, relayv1.FrameType_FRAME_TYPE_RESET:
-		to = t.daemon
+		to = daemon
 	}
-	if t.daemon == nil && (begins || !l.toldUnavailable) {
+	if daemon == nil && (begins || !l.toldUnavailable) {
 		t.tellLink(l, duePeerUnavailable)
 	}
 	return to

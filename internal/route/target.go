@@ -43,6 +43,7 @@ type Target struct {
 	// the order of session.due.
 	sessions     map[string]*session
 	closed, lost sessionList
+	legacy       legacy
 
 	// bytes is the sum of the links' bytes: this target's part of budget.
 	bytes int64
@@ -56,6 +57,7 @@ func New(c Config) *Target {
 	t := &Target{
 		workspace: c.Workspace, target: c.Target, limits: limits, share: Share(limits.SessionWindow),
 		budget: c.Budget, drops: c.Drops, refusals: c.Refusals, sessions: make(map[string]*session),
+		legacy: newLegacy(),
 	}
 	if t.budget == nil {
 		t.budget = NewBudget(limits.ProcessBytes)
