@@ -21,7 +21,7 @@ func (h *Hub) Check() error {
 			}
 		}
 		for _, l := range t.links {
-			if !l.Expires.IsZero() && (t.expiry.IsZero() || l.Expires.Add(h.grace).Before(t.expiry)) {
+			if l.ends() && (t.expiry.IsZero() || l.Expires.Add(h.grace).Before(t.expiry)) {
 				errs = append(errs, fmt.Errorf("target %s/%s: link %d would outlive its token", t.key.workspace, t.key.target, l.Serial()))
 			}
 		}

@@ -103,15 +103,23 @@ func (t *target) expel(l *Link, why *reason.Error, now time.Time) expelled {
 func (t *target) remove(l *Link, why *reason.Error, now time.Time) {
 	l.detached = true
 	delete(t.links, l.machine)
+	for _, channel := range l.channels {
+		t.unsubscribe(l, channel)
+	}
+	l.channels = nil
 	t.act(t.machine.Step(route.Event{Kind: route.Detach, Link: l.machine, Reason: why}, now))
 	if t.hub.closed.Load() != nil && l.Peer.Role == route.Daemon {
 		t.follow(now)
 	}
 }
 
+// ends reports whether the link is to end when its token expires. A legacy one is not: its peer would lose all its
+// sessions, and cannot do anything about it.
+func (l *Link) ends() bool { return !l.Expires.IsZero() && !l.Peer.Legacy }
+
 // expireAt makes sure that l ends when its time is up. Called with t.mu held.
 func (t *target) expireAt(l *Link) {
-	if l.Expires.IsZero() {
+	if !l.ends() {
 		return
 	}
 	if at := l.Expires.Add(t.hub.grace); t.expiry.IsZero() || at.Before(t.expiry) {
@@ -126,7 +134,7 @@ func (t *target) expire(now time.Time) (all []expelled) {
 	}
 	t.expiry = time.Time{}
 	for _, l := range t.links {
-		if l.Expires.IsZero() || now.Before(l.Expires.Add(t.hub.grace)) {
+		if !l.ends() || now.Before(l.Expires.Add(t.hub.grace)) {
 			t.expireAt(l)
 		} else {
 			all = append(all, t.expel(l, errExpired, now))

@@ -49,12 +49,15 @@ type Link struct {
 	open       bool // the transport may send
 	wakeAtOpen bool // something waits for it
 	detached   bool // the target has forgotten it
+	channels   []string
 }
 
 // Batch is one received batch and what the target's machine said of its frames.
 type Batch struct {
 	envelope.Batch
 	runs []run // what passed, in order
+	// NoPeer: Sequence has dropped a legacy frame because no daemon is attached.
+	NoPeer bool
 }
 
 // run is neighbours of a batch, the frames [from, to), that go the same way.
@@ -120,7 +123,7 @@ func (l *Link) Sequence(b *Batch) (passed int, end *reason.Error) {
 	if err := b.Split(l.hub.frames); err != nil {
 		end = reason.Of(err)
 	}
-	b.runs = b.runs[:0]
+	b.runs, b.NoPeer = b.runs[:0], false
 	t := l.target
 	now := t.lock()
 	defer t.unlock(now)
@@ -132,6 +135,7 @@ func (l *Link) Sequence(b *Batch) (passed int, end *reason.Error) {
 			break
 		}
 		if !v.Pass.OK() {
+			b.NoPeer = b.NoPeer || v.NoPeer
 			continue
 		}
 		passed++

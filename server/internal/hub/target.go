@@ -17,10 +17,12 @@ type target struct {
 	mu      sync.Mutex
 	machine *route.Target
 	links   map[*route.Link]*Link // those that wait for admission included
-	timer   *time.Timer           // runs fire; nil until first armed
-	expiry  time.Time             // no link is to end before because of its token; zero: none ever is
-	armed   time.Time             // when the timer fires; zero: not armed
-	gone    bool                  // taken out of the hub: find it again
+	// channels has the links that subscribe to each.
+	channels map[string][]*Link
+	timer    *time.Timer // runs fire; nil until first armed
+	expiry   time.Time   // no link is to end before because of its token; zero: none ever is
+	armed    time.Time   // when the timer fires; zero: not armed
+	gone     bool        // taken out of the hub: find it again
 }
 
 func newTarget(h *Hub, k key) *target {
