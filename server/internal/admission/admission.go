@@ -2,7 +2,8 @@
 //
 // It checks tokens by the platform's public keys (JWKS), by the platform's validate call, or by both in this order,
 // and fails closed: when the platform can't be asked the answer is PLATFORM_UNAVAILABLE, never a Grant and never "bad
-// token". What it keeps of a token is in Grant: nothing about people, and no byte of the token itself.
+// token". What it keeps of a token is in Grant: nothing about people, and no byte of the token itself. For peers of
+// today's protocol it is in LegacyGrant, which has one value about a person and says why.
 //
 // It knows no transport, counts no links and ends none: who admits, limits and re-checks links does that elsewhere, and
 // keeps what a re-check needs.
@@ -27,9 +28,11 @@ const (
 	RoleDaemon Role = iota + 1
 	// RoleClient talks to the daemon of a runtime target.
 	RoleClient
+	// RoleWorker asks the platform through the relay. Only AdmitLegacy knows it.
+	RoleWorker
 )
 
-// Request is a token with what it shall open. All four are needed.
+// Request is a token with what it shall open. Admit needs all four; AdmitLegacy can do without Target.
 type Request struct {
 	// Token is the bearer token as it came, without the scheme. Nothing of it is kept.
 	Token string
@@ -43,7 +46,7 @@ type Grant struct {
 	// Workspace, Target and Role are those of the request; the token is for exactly these.
 	Workspace, Target string
 	Role              Role
-	// Scope is "runtime" for clients and empty for daemons.
+	// Scope is "runtime" for clients and empty for daemons. In a LegacyGrant a client may have another.
 	Scope string
 	// InstallID is the installation of a daemon; empty if the token names none.
 	InstallID string
@@ -104,46 +107,63 @@ func (a *Admitter) Run(ctx context.Context) error {
 // Admit returns what a token allows. The error is always a *reason.Error; if ctx ends first it is
 // PLATFORM_UNAVAILABLE. It never waits for keys, and at most ValidateTimeout for the platform.
 func (a *Admitter) Admit(ctx context.Context, r Request) (Grant, error) {
+	if r.Role != RoleDaemon && r.Role != RoleClient {
+		return Grant{}, &reason.Error{Code: reason.Internal}
+	}
+	if err := r.check(true); err != nil {
+		return Grant{}, err
+	}
+	c, err := a.claims(ctx, r, readClaims, func(c *claims) error { return c.allow(r, time.Now()) })
+	if err != nil {
+		return Grant{}, err
+	}
+	return c.grant(r), nil
+}
+
+// check returns what is wrong with the form of r.
+func (r Request) check(needTarget bool) error {
 	switch {
 	case r.Token == "":
-		return Grant{}, &reason.Error{Code: reason.TokenMissing}
+		return &reason.Error{Code: reason.TokenMissing}
 	case !validID(r.Workspace):
-		return Grant{}, reason.New(reason.WorkspaceMismatch, "a link names one workspace, 1 to 128 of A-Z a-z 0-9 . _ : -")
-	case !validID(r.Target):
-		return Grant{}, reason.New(reason.TargetMismatch, "a link names one runtime target, 1 to 128 of A-Z a-z 0-9 . _ : -")
-	case r.Role.claim() == "":
-		return Grant{}, &reason.Error{Code: reason.Internal}
+		return reason.New(reason.WorkspaceMismatch, "a link names one workspace, 1 to 128 of A-Z a-z 0-9 . _ : -")
+	case !validID(r.Target) && (needTarget || r.Target != ""):
+		return reason.New(reason.TargetMismatch, "a link names one runtime target, 1 to 128 of A-Z a-z 0-9 . _ : -")
 	case !opaque(r.Token):
-		return Grant{}, reason.New(reason.TokenInvalid, "the token is too long, or has characters that no token has")
+		return reason.New(reason.TokenInvalid, "the token is too long, or has characters that no token has")
 	}
+	return nil
+}
+
+// claims returns what keys and platform, whichever there are, say of r's token, as read types it. Each of them must
+// pass allow by itself.
+func (a *Admitter) claims(ctx context.Context, r Request, read reader, allow func(*claims) error) (*claims, error) {
 	// The cheap check stands before the one that costs the platform something.
 	var verified *claims
 	if a.verifier != nil {
-		c, err := a.verifier.verify(r.Token)
+		c, err := a.verifier.verify(r.Token, read)
 		if err == nil {
-			err = c.allow(r, time.Now())
+			err = allow(c)
 		}
 		if err != nil {
-			return Grant{}, err
+			return nil, err
 		}
 		verified = c
 	}
 	if a.platform == nil {
-		return verified.grant(r), nil
+		return verified, nil
 	}
-	answered, err := a.platform.ask(ctx, r)
+	answered, err := a.platform.ask(ctx, r, read)
 	if err == nil {
-		// What the platform says must allow the request by itself; so the two agree about workspace, target and role.
-		err = answered.allow(r, time.Now())
+		err = allow(answered)
 	}
 	if err != nil {
-		return Grant{}, err
+		return nil, err
 	}
 	if verified == nil {
-		return answered.grant(r), nil
+		return answered, nil
 	}
-	verified.merge(answered)
-	return verified.grant(r), nil
+	return verified, verified.merge(answered)
 }
 
 // validID reports whether s has the form of a workspace or runtime target id (docs/protocol.md, Envelope).

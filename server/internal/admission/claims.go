@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -11,7 +12,8 @@ import (
 // skew is how far the platform's clock may be from ours.
 const skew = 30 * time.Second
 
-// claims are those that the relay acts on. All others, such as those about people, are never looked at.
+// claims are those that the relay acts on. All others, such as those about people, are never looked at, but for those
+// of legacyClaims where today's protocol needs them.
 type claims struct {
 	issuer                  string
 	audience                jwt.ClaimStrings
@@ -23,7 +25,11 @@ type claims struct {
 	installID               string // empty: absent
 	generation              int64  // -1: absent
 	requirePSK              bool
+	legacy                  legacyClaims // zero unless readLegacyClaims has read them
 }
+
+// reader types the claims of a token or of an answer: readClaims or readLegacyClaims.
+type reader func(object) (*claims, error)
 
 // readClaims types the claims of o: whatever is there must be of its type and length, which are those that the
 // platform promises. The error names the first claim that is not, never its value.
@@ -141,6 +147,8 @@ func (r Role) claim() string {
 		return "workspace-daemon"
 	case RoleClient:
 		return "client"
+	case RoleWorker:
+		return "worker"
 	}
 	return ""
 }
@@ -160,19 +168,28 @@ func (c *claims) grant(r Request) Grant {
 	return g
 }
 
-// merge adds what the platform answered to what the token says. Both have allowed the same request. What only one of
-// them says counts, the stricter of two counts, and else the token does, because it is signed.
-func (c *claims) merge(answer *claims) {
+// merge adds what the platform answered to what the token says. Neither contradicts the request; so that neither
+// contradicts the other, the target and scope that a request may leave open are compared. What only one of them says
+// counts, the stricter of two counts, and else the token does, because it is signed.
+func (c *claims) merge(answer *claims) error {
+	switch {
+	case c.target != "" && answer.target != "" && c.target != answer.target:
+		return reason.New(reason.TargetMismatch, "the token and the platform name different runtime targets")
+	case c.scope != "" && answer.scope != "" && c.scope != answer.scope:
+		return reason.New(reason.RoleMismatch, "the token and the platform name different scopes")
+	}
 	c.requirePSK = c.requirePSK || answer.requirePSK
 	if answer.expires != nil && (c.expires == nil || answer.expires.Before(c.expires.Time)) {
 		c.expires = answer.expires
 	}
-	if c.installID == "" {
-		c.installID = answer.installID
-	}
 	if c.generation < 0 {
 		c.generation = answer.generation
 	}
+	c.workspace, c.target = cmp.Or(c.workspace, answer.workspace), cmp.Or(c.target, answer.target)
+	c.role, c.scope = cmp.Or(c.role, answer.role), cmp.Or(c.scope, answer.scope)
+	c.installID = cmp.Or(c.installID, answer.installID)
+	c.legacy.merge(&answer.legacy)
+	return nil
 }
 
 // The methods below let golang-jwt check the registered claims.

@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"unicode/utf16"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -157,6 +160,76 @@ func FuzzJWKS(f *testing.F) {
 			}
 			// Whatever the key is, checking a signature with it must end.
 			_ = jwt.GetSigningMethod(k.algorithm).Verify("x", make([]byte, 64), k.public)
+		}
+	})
+}
+
+// FuzzLegacyClaims: claims that pass are within the limits that today's relays have, checked here another way, and what
+// is granted by them is what they say.
+func FuzzLegacyClaims(f *testing.F) {
+	for _, row := range legacyClaimRows {
+		for _, v := range append(row.good, row.bad...) {
+			f.Add([]byte(text(good(values{row.name: v}))))
+		}
+	}
+	f.Add([]byte(`{"workspaceId":" a ","runtimeTargetId":"\ufeff","scope":"pairing","role":"worker","userId":"\ud83d\ude00"}`))
+	channel := regexp.MustCompile(`^agent-session:[^\n\r\x{2028}\x{2029}]+$`)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		o, err := parseObject(b)
+		if err != nil {
+			return
+		}
+		c, err := readLegacyClaims(o)
+		if err != nil {
+			return
+		}
+		if _, err := readClaims(o); err != nil {
+			t.Errorf("got claims accepted that a re-check would not: %v", err)
+		}
+		var theirs struct {
+			ClientID, MachineID, UserID, ManagedExecutorID, E2EEProfile *string
+			SessionChannels, SessionIDs                                 []string
+		}
+		exact := map[string]json.RawMessage{} // encoding/json would match names in any case
+		if err := json.Unmarshal(b, &exact); err != nil {
+			t.Fatal(err)
+		}
+		for name, to := range map[string]any{
+			"clientId": &theirs.ClientID, "machineId": &theirs.MachineID, "userId": &theirs.UserID,
+			"managedExecutorId": &theirs.ManagedExecutorID, "e2eeProfile": &theirs.E2EEProfile,
+			"sessionChannels": &theirs.SessionChannels, "sessionIds": &theirs.SessionIDs,
+		} {
+			if v, there := exact[name]; there {
+				if err := json.Unmarshal(v, to); err != nil {
+					t.Fatalf("%s: got it accepted, encoding/json: %v", name, err)
+				}
+			}
+		}
+		for _, claim := range []struct {
+			theirs *string
+			ours   string
+			most   int
+		}{
+			{theirs.ClientID, c.legacy.client, 128}, {theirs.MachineID, c.legacy.machine, 255},
+			{theirs.UserID, c.legacy.user, 128}, {theirs.ManagedExecutorID, c.legacy.executor, 128},
+			{theirs.E2EEProfile, [...]string{"", "noise-ik", "noise-ikpsk2"}[c.legacy.profile], 128},
+		} {
+			if claim.theirs == nil && claim.ours == "" {
+				continue
+			}
+			if claim.theirs == nil || *claim.theirs != claim.ours || claim.ours == "" ||
+				len(utf16.Encode([]rune(claim.ours))) > claim.most {
+				t.Errorf("got %q accepted", claim.ours)
+			}
+		}
+		if len(theirs.SessionChannels) > 64 || len(theirs.SessionIDs) > 64 ||
+			!slices.Equal(theirs.SessionChannels, c.legacy.channels) {
+			t.Errorf("got channels %q, encoding/json %q", c.legacy.channels, theirs.SessionChannels)
+		}
+		for _, s := range c.legacy.channels {
+			if !channel.MatchString(s) || len(utf16.Encode([]rune(s))) > 255 {
+				t.Errorf("got %q accepted as a channel", s)
+			}
 		}
 	})
 }

@@ -39,7 +39,7 @@ func (a *Admitter) RecheckShare() int {
 	return max(1, cap(a.platform.slots)/4)
 }
 
-// Recheck asks the platform again about a token that was admitted. It never keeps an admission waiting: it begins only
+// Recheck asks the platform again about a token that was admitted, by the same request. It never keeps an admission waiting: it begins only
 // while a validate call is free, and gives up its own, with Busy, when an admission finds none.
 func (a *Admitter) Recheck(ctx context.Context, r Request) Verdict {
 	v := a.platform
@@ -59,7 +59,7 @@ func (a *Admitter) Recheck(ctx context.Context, r Request) Verdict {
 	ctx, cancel := context.WithTimeout(ctx, v.timeout)
 	defer cancel()
 	leave := v.yielding.enter(cancel)
-	_, err := v.asked(ctx, r)
+	_, err := v.asked(ctx, r, readClaims)
 	yielded := leave()
 	if err == nil {
 		return Good

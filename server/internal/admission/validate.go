@@ -50,12 +50,12 @@ type question struct {
 	Token     string `json:"relayToken"`
 	Role      string `json:"role"`
 	Workspace string `json:"workspaceId"`
-	Target    string `json:"runtimeTargetId"`
+	Target    string `json:"runtimeTargetId,omitempty"`
 }
 
 // ask returns the claims that the platform has for the token, which it accepts. It asks once: a token may be good for
 // one call only.
-func (v *validator) ask(ctx context.Context, r Request) (*claims, error) {
+func (v *validator) ask(ctx context.Context, r Request, read reader) (*claims, error) {
 	if v.present.Add(1) > int64(cap(v.slots)*(1+waitingPerSlot)) {
 		v.present.Add(-1)
 		return nil, reason.New(reason.Capacity, "too many tokens wait for the platform; come back after retry_after").
@@ -75,11 +75,11 @@ func (v *validator) ask(ctx context.Context, r Request) (*claims, error) {
 		}
 	}
 	defer func() { <-v.slots }()
-	return v.asked(ctx, r)
+	return v.asked(ctx, r, read)
 }
 
 // asked is ask, for whoever has a slot.
-func (v *validator) asked(ctx context.Context, r Request) (*claims, error) {
+func (v *validator) asked(ctx context.Context, r Request, read reader) (*claims, error) {
 	v.calls.Add(1)
 	answer, err := v.call(ctx, r)
 	if err != nil {
@@ -98,7 +98,7 @@ func (v *validator) asked(ctx context.Context, r Request) (*claims, error) {
 	if answer.refusal != nil {
 		return nil, answer.refusal
 	}
-	return readClaims(answer.claims)
+	return read(answer.claims)
 }
 
 func unavailable() error {
