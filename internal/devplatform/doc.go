@@ -50,4 +50,28 @@
 //	{"ok":true}
 //
 // What is said in several members is revoked several times over: a token is refused if any one fits.
+//
+// # What today's peers ask
+//
+// A daemon, a browser and a worker of today's protocol get their tokens by calls of their own. Any credential will do;
+// the same one is the same installation. Members that are not shown are claims, as in POST /dev/tokens.
+//
+//	POST /api/runtime/workspaces/{workspace}/daemon-key    {"credential","daemonPublicKey","runtimeTargetId"?}
+//	     answers {"ok","runtimeTargetId","installId"}; tokens for clients have the key from then on
+//	POST /api/runtime/relay-token    {"credential","role":"workspace-daemon","workspaceId","runtimeTargetId"}
+//	     answers {"ok","relayToken"}
+//	POST /api/workspaces/{workspace}/relay-token    {"runtime_target_id"?}
+//	     answers {"token"} for a client
+//	POST /api/runtime/workspaces/{workspace}/managed-executors/{executor}/relay-token    {"credential","ttl_seconds"?}
+//	     answers {"ok","relayToken","claims"} for a worker
+//
+// What is filled in besides is what MintLegacy fills in. A refusal is 400 or 401 with {"ok":false,"reason"}. All else
+// below …/managed-executors/{executor} is what a worker asks through the relay, and answers with the request as it came:
+// {"method","path","headers","body"}, but for
+//
+//	…/status/{n}    the same with that status
+//	…/big/{n}       that many bytes of text; …/big: 8 MiB
+//	…/redirect      307 to a place that Calls counts
+//	…/slow          nothing until the caller gives up
+//	…/drip          a space every 20 ms without end
 package devplatform

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Endpoint is a part of the platform that a relay talks to, and that can be made to fail.
+// Endpoint is a part of the platform that a relay or its peers talk to, and that can be made to fail.
 type Endpoint uint8
 
 // Endpoints.
@@ -15,6 +15,8 @@ const (
 	JWKS Endpoint = iota + 1
 	// Validate is the validate call.
 	Validate
+	// Issue is the calls of today's peers that end in a token, daemon-key included.
+	Issue
 )
 
 // Fault is a way to fail. Each request meets the fault that is set when it comes.
@@ -49,6 +51,8 @@ func (s *Server) SetFault(e Endpoint, f Fault) {
 // Calls are how many requests came, those that met a fault included, since the start or ResetCalls.
 type Calls struct {
 	JWKS, Validate, Tokens, Redirected int
+	// DaemonKeys, RelayTokens and Worker are calls of today's peers: for the key, for tokens, and a worker's own.
+	DaemonKeys, RelayTokens, Worker int
 	// ValidateAtOnce is how many validate calls were under way at once, at most.
 	ValidateAtOnce int
 }

@@ -41,6 +41,7 @@ type Server struct {
 	mu sync.Mutex
 	// Guarded by mu.
 	revocations map[claim]bool
+	daemonKeys  map[place]string
 	faults      map[Endpoint]Fault
 	calls       Calls
 	validating  int    // validate calls that are being answered
@@ -69,7 +70,7 @@ func New(config Config) (*Server, error) {
 	}
 	s := &Server{
 		config: config, keys: keys, jwks: set, closing: make(chan struct{}),
-		revocations: map[claim]bool{}, faults: map[Endpoint]Fault{},
+		revocations: map[claim]bool{}, daemonKeys: map[place]string{}, faults: map[Endpoint]Fault{},
 	}
 	s.mux = s.routes()
 	s.http = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
@@ -165,6 +166,7 @@ func (s *Server) routes() *http.ServeMux {
 	}))
 	mux.Handle("POST /dev/revoke", byHand(subject(s.Revoke)))
 	mux.Handle("POST /dev/restore", byHand(subject(s.Restore)))
+	s.legacyRoutes(mux)
 	return mux
 }
 

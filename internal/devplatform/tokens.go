@@ -35,6 +35,10 @@ type Claims struct {
 	PolicyMode, E2EEProfile string
 	// Scope is "runtime" for clients unless set.
 	Scope string
+	// ClientID, MachineID, UserID, ManagedExecutorID (of a worker) and SessionChannels (of a client) matter to peers of
+	// today's protocol only.
+	ClientID, MachineID, UserID, ManagedExecutorID string
+	SessionChannels                                []string
 	// TTL is the time to live; 0: 10 minutes. Below 0 the token has expired.
 	TTL time.Duration
 	// Algorithm signs: RS256 (if empty), ES256 or EdDSA.
@@ -44,11 +48,15 @@ type Claims struct {
 }
 
 // Mint returns a token, signed.
-func (s *Server) Mint(c Claims) (string, error) {
+func (s *Server) Mint(c Claims) (string, error) { return s.mint(c.wanted(), c.TTL, c.Algorithm) }
+
+// wanted are the claims that c sets.
+func (c Claims) wanted() map[string]any {
 	claims := map[string]any{}
 	for name, value := range map[string]string{
 		"role": c.Role, "workspaceId": c.WorkspaceID, "runtimeTargetId": c.RuntimeTargetID, "installId": c.InstallID,
-		"policyMode": c.PolicyMode, "e2eeProfile": c.E2EEProfile, "scope": c.Scope,
+		"policyMode": c.PolicyMode, "e2eeProfile": c.E2EEProfile, "scope": c.Scope, "clientId": c.ClientID,
+		"machineId": c.MachineID, "userId": c.UserID, "managedExecutorId": c.ManagedExecutorID,
 	} {
 		if value != "" {
 			claims[name] = value
@@ -57,8 +65,11 @@ func (s *Server) Mint(c Claims) (string, error) {
 	if c.DaemonIssueGeneration != 0 {
 		claims["daemonIssueGeneration"] = c.DaemonIssueGeneration
 	}
+	if c.SessionChannels != nil {
+		claims["sessionChannels"] = c.SessionChannels
+	}
 	maps.Copy(claims, c.Extra)
-	return s.mint(claims, c.TTL, c.Algorithm)
+	return claims
 }
 
 func (s *Server) mint(wanted map[string]any, ttl time.Duration, algorithm string) (string, error) {
@@ -79,6 +90,9 @@ func (s *Server) mint(wanted map[string]any, ttl time.Duration, algorithm string
 	}
 	if wanted["role"] == RoleClient {
 		claims["scope"] = "runtime"
+		if key := s.daemonKey(wanted["workspaceId"], wanted["runtimeTargetId"]); key != "" {
+			claims["daemonPublicKey"] = key
+		}
 	}
 	maps.Copy(claims, wanted)
 	maps.DeleteFunc(claims, func(_ string, value any) bool { return value == nil })
