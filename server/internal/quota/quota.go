@@ -94,7 +94,7 @@ const (
 // Open takes the place of a link and of an admission for a stream from an address, before anything is known about it.
 // The error is a CAPACITY that names the limit.
 func (q *Quotas) Open(from netip.Addr) (*Hold, *reason.Error) {
-	from = network(from)
+	from = Network(from)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	a := q.addresses[from]
@@ -190,9 +190,9 @@ func Refusal(limit string, value int) *reason.Error {
 		With("limit", limit).With("value", strconv.Itoa(value))
 }
 
-// network is what counts as one address: an IPv4 address, or the /64 of an IPv6 one, of which one host has 2^64. What
+// Network is what counts as one address: an IPv4 address, or the /64 of an IPv6 one, of which one host has 2^64. What
 // is neither, such as a Unix socket, is one address together.
-func network(a netip.Addr) netip.Addr {
+func Network(a netip.Addr) netip.Addr {
 	a = a.Unmap().WithZone("")
 	if a.Is6() {
 		if p, err := a.Prefix(64); err == nil {
