@@ -42,7 +42,7 @@ var outward = map[string][]string{
 // adds one says why it connects to nothing but the platform.
 var known = map[string]string{
 	// The one client, with a dialer and no proxy; and what is handed it.
-	"github.com/getviewport/relay/server/internal/admission.newClient":  "net.Dialer net/http.Client net/http.Transport",
+	"github.com/getviewport/relay/server/internal/admission.NewClient":  "net.Dialer net/http.Client net/http.Transport",
 	"github.com/getviewport/relay/server/internal/admission.newKeyring": "net/http.Client",
 	"github.com/getviewport/relay/server/internal/admission.roundTrip":  "net/http.Client",
 	"github.com/getviewport/relay/server/internal/admission":            "net/http.Client",
@@ -126,7 +126,7 @@ func linkedNames(t *testing.T) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"main.main", "github.com/getviewport/relay/server/internal/admission.newClient"} {
+	for _, name := range []string{"main.main", "github.com/getviewport/relay/server/internal/admission.NewClient"} {
 		if !linked(table, name) {
 			t.Fatalf("the table of functions lacks %s", name)
 		}

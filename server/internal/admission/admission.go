@@ -76,7 +76,7 @@ func New(cfg Config) (*Admitter, error) {
 		return nil, errors.New("admission: " + strings.Join(problems, "; "))
 	}
 	a := &Admitter{}
-	a.client, a.own = newClient(cfg.HTTP, cfg.ValidateConcurrency)
+	a.client, a.own = NewClient(cfg.HTTP, cfg.ValidateConcurrency)
 	if cfg.JWKSURL != "" {
 		a.keys = newKeyring(cfg.JWKSURL, a.client, cfg.Log)
 		a.verifier = newVerifier(a.keys, cfg.Issuer, cfg.Audience)

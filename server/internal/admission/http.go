@@ -11,9 +11,10 @@ import (
 	"time"
 )
 
-// newClient returns a client that follows no redirect and keeps no cookie, over the transport of base. Without one it
-// gets a transport that reaches nothing but the addresses it is given, and own is true.
-func newClient(base *http.Client, perHost int) (client *http.Client, own bool) {
+// NewClient returns a client that follows no redirect and keeps no cookie, over the transport of base. Without one it
+// gets a transport that reaches nothing but the addresses it is given, and own is true: whoever asked for it closes its
+// idle connections. All that this relay asks of the platform is asked through such a client.
+func NewClient(base *http.Client, perHost int) (client *http.Client, own bool) {
 	client = &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}

@@ -53,7 +53,7 @@ func TestAPlatformWithoutAGoodCertificateIsNotAskedAndTheOperatorLearnsWhy(t *te
 }
 
 func TestTheEnvironmentSendsNoTokenThroughAProxy(t *testing.T) {
-	client, own := newClient(nil, 1)
+	client, own := NewClient(nil, 1)
 	if transport := client.Transport.(*http.Transport); transport.Proxy != nil || !own {
 		t.Error("got a transport that asks for a proxy, want none")
 	}
