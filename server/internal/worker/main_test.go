@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -16,9 +15,6 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// patience ends a test that hangs.
-const patience = 30 * time.Second
 
 const (
 	ownPath = "/api/runtime/workspaces/ws/managed-executors/e1"
@@ -43,7 +39,7 @@ func parse(t *testing.T, text []byte) answer {
 	return a
 }
 
-// platform is a platform of whose requests are counted.
+// platform is a platform whose requests are counted.
 type platform struct {
 	*httptest.Server
 	asked atomic.Int64
