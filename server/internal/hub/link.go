@@ -43,6 +43,8 @@ type Link struct {
 	once sync.Once
 	end  *reason.Error
 	left atomic.Bool // Detach was called
+	// onEnd is called when the relay ends the link; nil: nothing is, or it was.
+	onEnd atomic.Pointer[func()]
 
 	// Guarded by the target's mutex.
 	admitted   bool // the machine's answer to Attach was yes
@@ -80,8 +82,25 @@ func (l *Link) finish(why *reason.Error) (first bool) {
 	l.once.Do(func() {
 		l.end, first = why, true
 		close(l.done)
+		l.tellEnd()
 	})
 	return first
+}
+
+// OnEnd has f called once, in a goroutine of the hub, when the relay ends the link, or now if it has.
+func (l *Link) OnEnd(f func()) {
+	l.onEnd.Store(&f)
+	select {
+	case <-l.done:
+		l.tellEnd()
+	default:
+	}
+}
+
+func (l *Link) tellEnd() {
+	if f := l.onEnd.Swap(nil); f != nil {
+		l.hub.Go(*f)
+	}
 }
 
 // Open tells that the transport has sent its headers: from now on send may be called.
