@@ -50,8 +50,8 @@ func (s *Server) workerAPI(w http.ResponseWriter, r *http.Request) {
 		}
 		status = n
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxWorkerBody))
-	if err != nil {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxWorkerBody+1))
+	if err != nil || len(body) > maxWorkerBody {
 		answer(w, http.StatusRequestEntityTooLarge, refusal{Reason: "REQUEST_TOO_LARGE"})
 		return
 	}
