@@ -37,7 +37,7 @@ func (t *Target) attach(l *Link) {
 		t.reject(l, errStale)
 	case t.daemon == nil:
 		t.admit(l)
-	case l.peer.Generation > t.generation || l.peer.InstallID == t.daemon.peer.InstallID:
+	case l.peer.Generation > t.generation || l.peer.sameInstall(t.daemon.peer):
 		t.takeOver(l)
 	case t.candidate != nil:
 		t.reject(l, errConnected)
@@ -47,6 +47,12 @@ func (t *Target) attach(l *Link) {
 		t.at(t.probeEnd)
 		t.tellLink(t.daemon, dueProbe)
 	}
+}
+
+// sameInstall reports whether two daemons are one that has connected again. Legacy ones that name no install are not
+// taken for it: they come back at once, and two of them would replace each other in a circle.
+func (p Peer) sameInstall(old Peer) bool {
+	return p.InstallID == old.InstallID && !(p.Legacy && p.InstallID == "")
 }
 
 // crowded reports whether the target has no place for another client: the last one is the daemon's, so that clients

@@ -204,6 +204,22 @@ func TestALegacyDaemonIsPingedHoweverMuchGoesToItAndGivesWayWhenSilent(t *testin
 	`)
 }
 
+func TestLegacyDaemonsThatNameNoInstallDoNotTakeAliveOnesPlaces(t *testing.T) {
+	play(t, route.Limits{}, `
+		attach d daemon legacy
+		attach d2 daemon legacy
+		d> HEARTBEAT probe
+		heard d
+		! d2 refused DAEMON_ALREADY_CONNECTED
+		attach n daemon gen=1 install=x legacy
+		! d closed REPLACED
+		! n admitted
+		attach n2 daemon gen=1 install=x legacy
+		! n closed REPLACED
+		! n2 admitted
+	`)
+}
+
 func TestAWeakLegacyHandshakeIsForNobodyWhereIKpsk2IsRequired(t *testing.T) {
 	w := play(t, route.Limits{}, `
 		attach d daemon legacy psk

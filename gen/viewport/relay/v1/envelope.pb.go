@@ -27,7 +27,7 @@ const (
 )
 
 // FrameType says what a frame is, and by that whether it is sequenced. Types 11 to 31 that a relay does not know are
-// forwarded as unsequenced frames; 32 to 38 are reserved for legacy frames in envelopes; 39 and above are FRAME_INVALID.
+// forwarded as unsequenced frames; 32 to 38 are for legacy frames in envelopes; 39 and above are FRAME_INVALID.
 type FrameType int32
 
 const (
