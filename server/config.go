@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"time"
 )
 
@@ -25,6 +26,11 @@ type Config struct {
 	RelayID string
 	// Version is the version of the binary.
 	Version string
+	// TrustedProxies are the addresses of what stands in front and appends to X-Forwarded-For. Of a WebSocket that comes
+	// through them the address that counts is the right-most one in it that is none of theirs.
+	TrustedProxies []netip.Prefix
+	// QueryTokens lets legacy WebSockets bring their token in the URL, where proxies log it: for development only.
+	QueryTokens bool
 
 	// JWKSURL is where the platform publishes its public keys; ValidateURL its validate call. At least one is needed.
 	JWKSURL, ValidateURL string

@@ -23,14 +23,17 @@ import (
 	relayv1 "github.com/getviewport/relay/gen/viewport/relay/v1"
 	"github.com/getviewport/relay/internal/envelope"
 	"github.com/getviewport/relay/internal/reason"
+	"github.com/getviewport/relay/internal/relayws"
 	"github.com/getviewport/relay/server/internal/admin"
 	"github.com/getviewport/relay/server/internal/admission"
 	"github.com/getviewport/relay/server/internal/grpclink"
 	"github.com/getviewport/relay/server/internal/hub"
+	"github.com/getviewport/relay/server/internal/link"
 	"github.com/getviewport/relay/server/internal/listen"
 	"github.com/getviewport/relay/server/internal/quota"
 	"github.com/getviewport/relay/server/internal/recheck"
 	"github.com/getviewport/relay/server/internal/revocation"
+	"github.com/getviewport/relay/server/internal/wslink"
 )
 
 // Server is one relay process. Make it with New, serve with Run.
@@ -47,8 +50,9 @@ type Server struct {
 	revocations *revocation.List
 	recheck     *recheck.Checker
 
-	public *port
-	admin  *port // nil without an admin token
+	public    *port
+	webSocket *wslink.Service // serves public's upgrades
+	admin     *port           // nil without an admin token
 	health *health.Server
 
 	ready atomic.Bool
@@ -92,25 +96,29 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// openPublic makes the public port: RelayService, grpc.health.v1 and the probes.
+// openPublic makes the public port: RelayService, grpc.health.v1, the probes and /ws.
 func (s *Server) openPublic(registry *prometheus.Registry) error {
 	rpc, err := grpclink.NewRPCMetrics(registry)
 	if err != nil {
 		return err
 	}
 	limits := s.cfg.Limits
+	announced := link.Announced{
+		RelayID: s.cfg.RelayID, SessionWindow: limits.SessionWindow, MaxEnvelope: limits.MaxEnvelope,
+		MaxMessage: limits.MaxMessage, Heartbeat: s.cfg.Heartbeat,
+	}
+	refused := func(e *reason.Error) {
+		s.refusals.Add(e.Code)
+		s.limits.Refused(e)
+	}
 	service := grpclink.New(grpclink.Config{
-		Hub: s.hub, Admitter: s.admitter, Recheck: s.recheck, Quotas: s.quotas,
-		Announced: grpclink.Announced{
-			RelayID: s.cfg.RelayID, SessionWindow: limits.SessionWindow, MaxEnvelope: limits.MaxEnvelope,
-			MaxMessage: limits.MaxMessage, Heartbeat: s.cfg.Heartbeat,
-		},
-		HeaderBytes: limits.HeaderBytes, Log: s.cfg.Log,
-		Refused: func(e *reason.Error) {
-			s.refusals.Add(e.Code)
-			s.limits.Refused(e)
-		},
-		Ended: s.limits.Refused,
+		Hub: s.hub, Admitter: s.admitter, Recheck: s.recheck, Quotas: s.quotas, Announced: announced,
+		HeaderBytes: limits.HeaderBytes, Log: s.cfg.Log, Refused: refused, Ended: s.limits.Refused,
+	})
+	s.webSocket = wslink.New(wslink.Config{
+		Hub: s.hub, Admitter: s.admitter, Recheck: s.recheck, Quotas: s.quotas, Announced: announced,
+		MessageBytes: maxMessageBytes, TrustedProxies: s.cfg.TrustedProxies, QueryTokens: s.cfg.QueryTokens,
+		Log: s.cfg.Log, Refused: refused, Ended: s.limits.Refused,
 	})
 	readBuffer := 32 << 10 // gRPC's default, pooled while a connection is silent
 	if s.cfg.TLSCert != "" {
@@ -146,7 +154,7 @@ func (s *Server) openPublic(registry *prometheus.Registry) error {
 			return err
 		}
 	}
-	s.public, err = newPort(s.cfg.Listen, server, s.probes(), listen.Options{
+	s.public, err = newPort(s.cfg.Listen, server, s.publicHTTP(), listen.Options{
 		TLS: tlsConfig, SniffTimeout: limits.ConnectTime, MaxPending: limits.PendingConnections, Log: s.cfg.Log,
 	})
 	return err
@@ -233,6 +241,7 @@ func (s *Server) Run(ctx context.Context) error {
 	// The admin port answers, and admission may be asked, until no stream is left.
 	closePublic()
 	links.Wait()
+	s.webSocket.Wait()
 	stop(nil)
 	running.Wait()
 	s.hub.Wait()
@@ -273,8 +282,9 @@ func addrText(a net.Addr) string {
 	return a.String()
 }
 
-// probes are what load balancers and orchestrators ask over HTTP/1.1. They tell no detail: the port is public.
-func (s *Server) probes() http.Handler {
+// publicHTTP is what the public port serves over HTTP/1.1: WebSocket, and what load balancers and orchestrators ask. That
+// tells no detail, for anybody can ask.
+func (s *Server) publicHTTP() http.Handler {
 	answer := func(ok func() bool) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
@@ -289,6 +299,7 @@ func (s *Server) probes() http.Handler {
 	}
 	alive := func() bool { return true }
 	mux := http.NewServeMux()
+	mux.Handle(relayws.Path, s.webSocket)
 	mux.HandleFunc("GET /health", answer(alive))
 	mux.HandleFunc("GET /livez", answer(alive))
 	mux.HandleFunc("GET /readyz", answer(func() bool { ok, _ := s.readiness(); return ok }))

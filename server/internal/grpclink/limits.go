@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2"
@@ -51,7 +50,7 @@ func (s *Service) reserve(srv any, stream grpc.ServerStream, info *grpc.StreamSe
 
 // turnAway refuses a stream at a limit, with a line in the log now and then: a flood is seen by its count.
 func (s *Service) turnAway(e *reason.Error) error {
-	if s.logged.allow(time.Now()) {
+	if s.logged.Allow(time.Now()) {
 		s.log.Warn("a limit refuses streams", "reason", e.Code, "limit", e.Meta["limit"], "value", e.Meta["value"])
 	}
 	return s.refuse(e)
@@ -80,12 +79,4 @@ func address(ctx context.Context) netip.Addr {
 		}
 	}
 	return netip.Addr{}
-}
-
-// everySecond lets something happen at most once a second.
-type everySecond struct{ last atomic.Int64 }
-
-func (e *everySecond) allow(now time.Time) bool {
-	last := e.last.Load()
-	return now.UnixNano()-last >= int64(time.Second) && e.last.CompareAndSwap(last, now.UnixNano())
 }

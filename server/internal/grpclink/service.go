@@ -6,8 +6,6 @@ package grpclink
 
 import (
 	"log/slog"
-	"strconv"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -16,32 +14,18 @@ import (
 	"github.com/getviewport/relay/internal/reason"
 	"github.com/getviewport/relay/server/internal/admission"
 	"github.com/getviewport/relay/server/internal/hub"
+	"github.com/getviewport/relay/server/internal/link"
 	"github.com/getviewport/relay/server/internal/quota"
 	"github.com/getviewport/relay/server/internal/recheck"
 )
 
-// protocolVersion is what viewport-protocol announces.
-const protocolVersion = "1"
-
-// Announced is what the relay tells every admitted peer in its response headers.
-type Announced struct {
-	// RelayID is the identity of this process.
-	RelayID string
-	// SessionWindow, MaxEnvelope and MaxMessage are in bytes.
-	SessionWindow, MaxEnvelope, MaxMessage int
-	// Heartbeat is the interval; 0 is off.
-	Heartbeat time.Duration
-}
-
-func (a Announced) header() metadata.MD {
-	return metadata.Pairs(
-		"viewport-protocol", protocolVersion,
-		"viewport-relay-id", a.RelayID,
-		"viewport-session-window", strconv.Itoa(a.SessionWindow),
-		"viewport-max-envelope", strconv.Itoa(a.MaxEnvelope),
-		"viewport-max-message", strconv.Itoa(a.MaxMessage),
-		"viewport-heartbeat", strconv.FormatInt(a.Heartbeat.Milliseconds(), 10),
-	)
+// header is what a peer is told, as metadata.
+func header(a link.Announced) metadata.MD {
+	md := make(metadata.MD)
+	for _, p := range a.Pairs() {
+		md.Set(p[0], p[1])
+	}
+	return md
 }
 
 // Service is RelayService.
@@ -57,7 +41,7 @@ type Service struct {
 	refused     func(*reason.Error)
 	ended       func(*reason.Error)
 
-	logged everySecond // turnAway's lines
+	logged link.EverySecond // turnAway's lines
 }
 
 // Config is what a Service is made of.
@@ -68,7 +52,7 @@ type Config struct {
 	Recheck *recheck.Checker
 	Quotas  *quota.Quotas
 	// Announced is told to every peer.
-	Announced Announced
+	Announced link.Announced
 	// HeaderBytes is the most request metadata that a stream may bring, counted as in RFC 9113, section 6.5.2.
 	HeaderBytes int
 	Log         *slog.Logger
@@ -80,7 +64,7 @@ type Config struct {
 // New returns the service.
 func New(c Config) *Service {
 	return &Service{
-		hub: c.Hub, admitter: c.Admitter, recheck: c.Recheck, quotas: c.Quotas, header: c.Announced.header(), headerBytes: c.HeaderBytes,
+		hub: c.Hub, admitter: c.Admitter, recheck: c.Recheck, quotas: c.Quotas, header: header(c.Announced), headerBytes: c.HeaderBytes,
 		log:     c.Log,
 		refused: c.Refused, ended: c.Ended,
 	}

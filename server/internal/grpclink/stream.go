@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2"
 	"google.golang.org/grpc"
@@ -15,10 +14,10 @@ import (
 
 	"github.com/getviewport/relay/internal/envelope"
 	"github.com/getviewport/relay/internal/reason"
-	"github.com/getviewport/relay/internal/route"
 	"github.com/getviewport/relay/internal/rpcerr"
 	"github.com/getviewport/relay/server/internal/admission"
 	"github.com/getviewport/relay/server/internal/hub"
+	"github.com/getviewport/relay/server/internal/link"
 )
 
 // batchBytes is the most one message carries: with gRPC's 5-byte prefix one HTTP/2 DATA frame of 16,384 bytes.
@@ -46,56 +45,32 @@ func (s *Service) attach(srv any, stream grpc.ServerStream, _ *grpc.StreamServer
 	}
 	p := &pump{stream: stream}
 	// The sender may outlive the handler for a moment (returning is what frees it), so the hub owns it.
-	link, err := s.hub.Attach(ctx, info, func() { s.hub.Go(p.send) })
+	attached, err := s.hub.Attach(ctx, info, func() { s.hub.Go(p.send) })
 	if err != nil {
 		if ctx.Err() != nil {
 			return status.FromContextError(ctx.Err()).Err()
 		}
 		return s.refuse(reason.Of(err))
 	}
-	p.link = link
-	defer link.Detach()
+	p.link = attached
+	defer attached.Detach()
 	if s.recheck != nil {
 		r := admission.Request{Role: grant.Role, Workspace: grant.Workspace, Target: grant.Target}
-		defer s.recheck.Watch(r, token, link.Revoke).Stop()
+		defer s.recheck.Watch(r, token, attached.Revoke).Stop()
 	}
 	wrapped := middleware.WrapServerStream(stream)
 	wrapped.WrappedContext = context.WithValue(ctx, pumpKey{}, p)
 	return handler(srv, wrapped)
 }
 
-// linkInfo is what is kept of a link: connection metadata, nothing about people.
+// linkInfo is what is kept of a link.
 func linkInfo(ctx context.Context, grant *admission.Grant) hub.Info {
 	md, _ := metadata.FromIncomingContext(ctx)
-	info := hub.Info{
-		Workspace: grant.Workspace, Target: grant.Target,
-		Peer:    route.Peer{Role: route.Client, InstallID: grant.InstallID, Generation: grant.Generation, RequirePSK: grant.RequirePSK},
-		TokenID: grant.TokenID, Expires: grant.ExpiresAt,
-		Version: printable(single(md, metaVersion)),
-	}
-	if grant.Role == admission.RoleDaemon {
-		info.Peer.Role = route.Daemon
-	}
-	if n, err := strconv.ParseUint(single(md, metaAttempt), 10, 32); err == nil {
-		info.Attempt = uint32(n)
-	}
+	said := link.Said{Version: single(md, metaVersion), Attempt: single(md, metaAttempt)}
 	if p, ok := peer.FromContext(ctx); ok {
-		info.Source = p.Addr.String()
+		said.Source = p.Addr.String()
 	}
-	return info
-}
-
-// printable keeps what a peer says of itself fit for logs and admin answers: at most 64 bytes of printable ASCII.
-func printable(s string) string {
-	if len(s) > 64 {
-		s = s[:64]
-	}
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] > '~' {
-			return ""
-		}
-	}
-	return s
+	return link.Info(grant, said)
 }
 
 // run is the handler: it announces the limits, starts the reader, and waits for an end. Returning ends the stream, which

@@ -1,0 +1,151 @@
+package wslink
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/getviewport/relay/internal/envelope"
+	"github.com/getviewport/relay/internal/reason"
+	"github.com/getviewport/relay/internal/wsconn"
+	"github.com/getviewport/relay/server/internal/admission"
+	"github.com/getviewport/relay/server/internal/hub"
+	"github.com/getviewport/relay/server/internal/quota"
+	"github.com/getviewport/relay/server/internal/recheck"
+)
+
+// batchBytes is about the most that one message carries of several envelopes, and keepBytes what a sender's buffer may
+// have grown to and still be used again.
+const (
+	batchBytes = 16 << 10
+	keepBytes  = 64 << 10
+)
+
+// dialect is what differs between the protocols that a WebSocket carries. Each link has one of its own, whose methods are
+// called by its reader, but for send and farewell.
+type dialect interface {
+	// limit is the longest message that the peer may send, in bytes.
+	limit(s *Service) int
+	// greet appends what the relay says first.
+	greet(c *wsconn.Conn, dst []byte) []byte
+	// receive handles a message, which it owns. An error ends the link.
+	receive(l *hub.Link, kind wsconn.Kind, msg []byte) *reason.Error
+	// heard handles a pong.
+	heard(l *hub.Link)
+	// send appends what o has as messages, and frees o. Its caller is the link's sender.
+	send(c *wsconn.Conn, dst []byte, o *envelope.Outgoing) []byte
+	// farewell is the close frame that tells why the relay ends the link. It must not depend on the link's state.
+	farewell(why *reason.Error) (code int, text string)
+}
+
+// socket is an upgraded connection as a link: one goroutine reads it, and while there is something to send another one
+// writes it. Before the upgrade it holds what the link will need.
+type socket struct {
+	service *Service
+	hold    *quota.Hold
+	dialect dialect
+	link    *hub.Link      // nil until attached
+	checks  *recheck.Watch // nil without
+	conn    *wsconn.Conn   // nil until upgraded
+}
+
+// attach gets a link from the hub: it may wait for a probe of an older daemon, and it is where a second daemon is refused.
+func (x *socket) attach(ctx context.Context, info hub.Info) (err error) {
+	x.link, err = x.service.Hub.Attach(ctx, info, func() { x.service.Hub.Go(x.send) })
+	return err
+}
+
+// watch has the platform asked about the token as long as the link lives.
+func (x *socket) watch(r admission.Request, token string) {
+	if c := x.service.Recheck; c != nil {
+		r.Token = ""
+		x.checks = c.Watch(r, []byte(token), x.link.Revoke)
+	}
+}
+
+// run starts the link. Its reader is a goroutine of the hub, for that of HTTP's server has a deep stack, which it would
+// keep.
+func (x *socket) run() {
+	x.link.OnEnd(func() { x.service.Hub.Go(x.farewell) })
+	x.link.Open()
+	x.service.Hub.Go(x.read)
+}
+
+// read reads until the connection ends, and then gives back everything.
+func (x *socket) read() {
+	defer x.close()
+	defer x.recovered()
+	for {
+		kind, msg, err := x.conn.ReadMessage(nil)
+		if err != nil {
+			x.overlong(err)
+			return
+		}
+		if bad := x.dialect.receive(x.link, kind, msg); bad != nil {
+			x.service.Ended(bad)
+			x.conn.End(x.dialect.farewell(bad))
+			return
+		}
+	}
+}
+
+// overlong counts a message above the limit, which wsconn has ended the connection for.
+func (x *socket) overlong(err error) {
+	if e, ok := errors.AsType[*wsconn.CloseError](err); ok && e.Local && e.Code == wsconn.CodeTooLarge {
+		x.service.Ended(reason.New(reason.FrameTooLarge, "a message is longer than the limit").With("limit", MessageBytes))
+	}
+}
+
+// close ends the link, once, in whatever state: what waits for its place is told first, the peer's last word comes last.
+func (x *socket) close() {
+	if x.checks != nil {
+		x.checks.Stop()
+	}
+	if x.link != nil {
+		x.link.Detach()
+	}
+	if x.conn != nil {
+		_ = x.conn.Close()
+	}
+	x.hold.Release()
+}
+
+// farewell tells the peer why the hub has ended the link. The reader does the rest.
+func (x *socket) farewell() { x.conn.End(x.dialect.farewell(x.link.Err())) }
+
+func (x *socket) heard() { x.dialect.heard(x.link) }
+
+// buffers are what senders make messages in: they have one while they send.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// send sends until the queue is empty or the connection has ended. The hub starts it when the link's queue has something
+// and no sender runs.
+func (x *socket) send() {
+	defer x.recovered()
+	b := buffers.Get().(*[]byte)
+	defer func() {
+		if cap(*b) <= keepBytes {
+			buffers.Put(b)
+		}
+	}()
+	for {
+		var o envelope.Outgoing
+		if !x.link.Take(batchBytes, &o) {
+			return
+		}
+		*b = x.dialect.send(x.conn, (*b)[:0], &o)
+		if x.conn.Send(*b) != nil {
+			x.link.Detach() // its reader has been woken, and closes it
+			return
+		}
+	}
+}
+
+// recovered turns a panic in one of the link's goroutines into its end.
+func (x *socket) recovered() {
+	if v := recover(); v != nil {
+		x.service.panicked(v)
+		x.link.Detach()
+		x.conn.End(x.dialect.farewell(&reason.Error{Code: reason.Internal}))
+	}
+}
