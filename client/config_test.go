@@ -64,7 +64,7 @@ func TestLimitsThatARelayAnnouncesMustMakeSense(t *testing.T) {
 		"viewport-protocol": "1", "viewport-session-window": "1048576", "viewport-max-envelope": "2097152",
 		"viewport-max-message": "524288", "viewport-heartbeat": "20000", "viewport-relay-id": "r",
 	}
-	if a, err := parseAnnounced(metadata.New(good)); err != nil || a.window != 1<<20 || a.relayID != "r" || a.heartbeat.Seconds() != 20 {
+	if a, err := announcedBy(metadata.New(good)); err != nil || a.window != 1<<20 || a.relayID != "r" || a.heartbeat.Seconds() != 20 {
 		t.Fatalf("got %+v, %v", a, err)
 	}
 	for name, value := range map[string]string{
@@ -73,11 +73,11 @@ func TestLimitsThatARelayAnnouncesMustMakeSense(t *testing.T) {
 	} {
 		md := metadata.New(good)
 		md.Set(name, value)
-		if _, err := parseAnnounced(md); err == nil || !strings.Contains(err.Error(), name) {
+		if _, err := announcedBy(md); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %s: got %v, want an error that names it", name, value, err)
 		}
 		md.Delete(name)
-		if _, err := parseAnnounced(md); err == nil {
+		if _, err := announcedBy(md); err == nil {
 			t.Errorf("without %s: got no error", name)
 		}
 	}

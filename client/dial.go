@@ -58,7 +58,7 @@ func Dial(ctx context.Context, cfg DialConfig) (*Client, error) {
 	}
 	c := &Client{cfg: cfg}
 	c.keeper = newKeeper(ctx, &c.cfg.Config, "ConnectClient")
-	first, err := connect(ctx, &c.cfg.Config, c.keeper.method, 1)
+	first, err := c.keeper.dialer.connect(ctx, 1)
 	if err != nil {
 		c.keeper.cancel()
 		return nil, err

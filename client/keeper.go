@@ -18,7 +18,7 @@ const daemonPatience = 30 * time.Second
 type keeper struct {
 	// Static.
 	cfg     *Config
-	method  string                         // of RelayService
+	dialer  *dialer                        // used by whoever starts it, and then by run
 	orphan  func(*envelope.Header, []byte) // a frame of a session that is not here; must not block; nil: dropped
 	gone    func(id string)                // a session was forgotten; must not block; nil: nobody cares
 	ctx     context.Context                // ends with close
@@ -47,7 +47,7 @@ type presence struct {
 
 func newKeeper(ctx context.Context, cfg *Config, method string) *keeper {
 	k := &keeper{
-		cfg: cfg, method: method, done: make(chan struct{}),
+		cfg: cfg, dialer: &dialer{cfg: cfg, method: method}, done: make(chan struct{}),
 		sessions: make(map[string]*Session), changed: make(chan struct{}),
 	}
 	k.ctx, k.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -70,7 +70,7 @@ func (k *keeper) run(l *link) {
 	for attempt := 1; ; attempt++ {
 		var err error
 		if l == nil {
-			l, err = connect(k.ctx, k.cfg, k.method, attempt)
+			l, err = k.dialer.connect(k.ctx, attempt)
 		}
 		if err == nil {
 			back.attached = true
@@ -148,7 +148,7 @@ func (k *keeper) renew(l *link, again *backoff) (next *link, pause time.Duration
 		return nil, max(time.Until(l.expires)/2, renewRetry)
 	}
 	if err == nil {
-		next, err = connectWith(ctx, k.cfg, k.method, token, 1)
+		next, err = k.dialer.connectWith(ctx, token, 1)
 	}
 	if err == nil {
 		k.cfg.Log.Info("moved to a new link", "relay_id", next.relay.relayID)

@@ -15,7 +15,7 @@ func (l *link) read() {
 	var b envelope.Batch
 	defer b.Free()
 	for {
-		if err := l.stream.RecvMsg(&b); err != nil {
+		if err := l.over.receive(&b); err != nil {
 			l.end(linkError(err))
 			return
 		}
@@ -107,8 +107,8 @@ func (l *link) write() {
 			}
 			var o envelope.Outgoing
 			o.Add(envelope.RunOf(out, frames))
-			err := l.stream.SendMsg(&o)
-			o.Free() // what gRPC did not take
+			err := l.over.send(&o)
+			o.Free() // what the transport did not take
 			if err != nil {
 				// The reader gets the status that explains it.
 				return
@@ -119,7 +119,7 @@ func (l *link) write() {
 		closing := l.closing
 		l.mu.Unlock()
 		if closing {
-			_ = l.stream.CloseSend()
+			l.over.closeSend()
 			return
 		}
 	}
@@ -199,7 +199,7 @@ func (l *link) end(e *Error) {
 	}
 	l.mu.Unlock()
 	close(l.done)
-	l.cancel()
+	l.over.cancel()
 }
 
 // closeAndWait sends what is due, ends the link, and returns when its goroutines are gone. The relay's end of the stream
@@ -217,5 +217,5 @@ func (l *link) closeAndWait() {
 	timer.Stop()
 	l.end(nil)
 	l.finished.Wait()
-	_ = l.conn.Close()
+	l.over.close()
 }
