@@ -5,13 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/url"
-	"strings"
 	"time"
-
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/getviewport/relay/client/identity"
 )
@@ -29,7 +23,9 @@ func StaticToken(token string) TokenSource {
 // Config says where the relay is and as whom to connect. It is the same for daemons and clients.
 type Config struct {
 	// Relay is the relay's address: https://host[:port] (TLS), http://host[:port] (plain), or host:port, which is plain
-	// on a loopback address and TLS anywhere else.
+	// on a loopback address and TLS anywhere else. The link is gRPC where the network lets it through, and WebSocket
+	// where it does not; wss://host[:port][/path] (TLS) and ws://host[:port][/path] (plain) want WebSocket alone. A path
+	// is the relay's own, /ws, unless something in front of it gives it another.
 	Relay string
 	// Workspace and Target name the runtime: 1 to 128 bytes of [A-Za-z0-9._:-]. The token must be for both.
 	Workspace, Target string
@@ -67,6 +63,9 @@ func (c *Config) check() error {
 			return fmt.Errorf("client: Config.%s: %q is not 1 to 128 bytes of [A-Za-z0-9._:-]", f.name, f.value)
 		}
 	}
+	if _, err := parseRelay(c.Relay); err != nil {
+		return err
+	}
 	if c.Token == nil {
 		return fmt.Errorf("client: Config.Token is not set; StaticToken makes a source of one token")
 	}
@@ -89,51 +88,4 @@ func (c *Config) check() error {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	return nil
-}
-
-// endpoint returns what gRPC dials for c.Relay, and how.
-func (c *Config) endpoint() (address string, creds credentials.TransportCredentials, err error) {
-	address, secure, err := parseRelay(c.Relay)
-	if err != nil {
-		return "", nil, err
-	}
-	if !secure {
-		return address, insecure.NewCredentials(), nil
-	}
-	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.TLS != nil {
-		tlsConfig = c.TLS.Clone()
-	}
-	return address, credentials.NewTLS(tlsConfig), nil
-}
-
-func parseRelay(relay string) (address string, secure bool, err error) {
-	fail := func(why string) (string, bool, error) {
-		return "", false, fmt.Errorf("client: Config.Relay: %q %s; give https://host[:port], http://host[:port] or host:port",
-			relay, why)
-	}
-	if host, port, err := net.SplitHostPort(relay); err == nil && port != "" && !strings.Contains(relay, "://") {
-		ip := net.ParseIP(host)
-		loopback := host == "localhost" || ip != nil && ip.IsLoopback()
-		return net.JoinHostPort(host, port), !loopback, nil
-	}
-	u, err := url.Parse(relay)
-	switch {
-	case err != nil || u.Host == "":
-		return fail("is no address")
-	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.User != nil || u.Fragment != "":
-		return fail("has more than a host and a port")
-	case u.Scheme == "https":
-		return withPort(u, "443"), true, nil
-	case u.Scheme == "http":
-		return withPort(u, "80"), false, nil
-	}
-	return fail("has an unknown scheme")
-}
-
-func withPort(u *url.URL, port string) string {
-	if p := u.Port(); p != "" {
-		port = p
-	}
-	return net.JoinHostPort(u.Hostname(), port)
 }

@@ -8,29 +8,30 @@ import (
 )
 
 func TestARelayAddressSaysWhetherTheLinkIsEncrypted(t *testing.T) {
-	for relay, want := range map[string]struct {
-		address string
-		secure  bool
-	}{
-		"127.0.0.1:7781":        {"127.0.0.1:7781", false},
-		"[::1]:7781":            {"[::1]:7781", false},
-		"localhost:7781":        {"localhost:7781", false},
-		"10.0.0.1:7781":         {"10.0.0.1:7781", true},
-		"relay.example:443":     {"relay.example:443", true},
-		"https://relay.example": {"relay.example:443", true},
-		"https://127.0.0.1:1/":  {"127.0.0.1:1", true},
-		"http://relay.example":  {"relay.example:80", false},
-		"http://[2001:db8::1]":  {"[2001:db8::1]:80", false},
+	for relay, want := range map[string]address{
+		"127.0.0.1:7781":        {"127.0.0.1:7781", false, false, "/ws"},
+		"[::1]:7781":            {"[::1]:7781", false, false, "/ws"},
+		"localhost:7781":        {"localhost:7781", false, false, "/ws"},
+		"10.0.0.1:7781":         {"10.0.0.1:7781", true, false, "/ws"},
+		"relay.example:443":     {"relay.example:443", true, false, "/ws"},
+		"https://relay.example": {"relay.example:443", true, false, "/ws"},
+		"https://127.0.0.1:1/":  {"127.0.0.1:1", true, false, "/ws"},
+		"http://relay.example":  {"relay.example:80", false, false, "/ws"},
+		"wss://relay.example":   {"relay.example:443", true, true, "/ws"},
+		"ws://127.0.0.1:7781/":  {"127.0.0.1:7781", false, true, "/ws"},
+		"wss://a.example/b%20c": {"a.example:443", true, true, "/b%20c"},
+		"http://[2001:db8::1]":  {"[2001:db8::1]:80", false, false, "/ws"},
 	} {
-		address, secure, err := parseRelay(relay)
-		if err != nil || address != want.address || secure != want.secure {
-			t.Errorf("%s: got %s, TLS %t, %v, want %s, TLS %t", relay, address, secure, err, want.address, want.secure)
+		got, err := parseRelay(relay)
+		if err != nil || got != want {
+			t.Errorf("%s: got %+v, %v, want %+v", relay, got, err, want)
 		}
 	}
 	for _, relay := range []string{
-		"", "relay.example", "wss://relay.example", "https://relay.example/ws", "https://u:p@relay.example", "https://relay.example?x=1",
+		"", "relay.example", "ftp://relay.example", "wss://relay.example?x=1", "wss://u@relay.example",
+		"https://relay.example/ws", "https://u:p@relay.example", "https://relay.example?x=1",
 	} {
-		if _, _, err := parseRelay(relay); err == nil {
+		if _, err := parseRelay(relay); err == nil {
 			t.Errorf("%q was taken for an address", relay)
 		}
 	}
@@ -44,6 +45,7 @@ func TestABadConfigurationIsRefusedWithWhatIsWrong(t *testing.T) {
 		t.Fatalf("got %v for a good configuration", c.check())
 	}
 	for name, change := range map[string]func(*Config){
+		"Relay":           func(c *Config) { c.Relay = "https://relay.example/ws" },
 		"Workspace":       func(c *Config) { c.Workspace = "a b" },
 		"Target":          func(c *Config) { c.Target = strings.Repeat("x", 129) },
 		"Token":           func(c *Config) { c.Token = nil },

@@ -155,6 +155,9 @@ func (c *Client) Err() error {
 	return c.keeper.ended()
 }
 
+// Transport is over what the link to the relay goes, or went if there is none now: "grpc" or "websocket".
+func (c *Client) Transport() string { return c.keeper.transport() }
+
 // Close ends the Client and its link. Sessions that still live are cancelled, at both ends; close them first.
 func (c *Client) Close() error {
 	c.keeper.close()

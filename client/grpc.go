@@ -8,10 +8,10 @@ import (
 	"net"
 	"strconv"
 	"strings"
-	"sync/atomic"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
@@ -27,21 +27,14 @@ type grpcTransport struct {
 	stop   context.CancelFunc
 }
 
-// attempt is what an endpoint says of itself when it connects.
-type attempt struct {
-	method string // of RelayService
-	token  string
-	number int // since the last healthy link, from 1
-}
-
 // dialGRPC opens a stream and returns when the relay has admitted it. ctx bounds that. seen tells afterwards how far the
 // connection came.
 func dialGRPC(ctx context.Context, cfg *Config, a attempt, seen *contact) (*grpcTransport, announced, error) {
-	address, creds, err := cfg.endpoint()
-	if err != nil {
-		return nil, announced{}, err
+	creds := insecure.NewCredentials()
+	if a.to.secure {
+		creds = credentials.NewTLS(cfg.tlsConfig())
 	}
-	conn, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(watched{creds, seen}),
+	conn, err := grpc.NewClient("passthrough:///"+a.to.host, grpc.WithTransportCredentials(watched{creds, seen}),
 		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(envelope.Codec{}), grpc.MaxCallRecvMsgSize(messageBytes),
 			grpc.MaxCallSendMsgSize(messageBytes)),
 		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry())
@@ -69,7 +62,7 @@ func dialGRPC(ctx context.Context, cfg *Config, a attempt, seen *contact) (*grpc
 
 // admit opens the stream and reads the relay's response headers.
 func (t *grpcTransport) admit(ctx context.Context, cfg *Config, a attempt) (announced, error) {
-	md := metadata.Pairs("authorization", "Bearer "+a.token, "viewport-workspace-id", cfg.Workspace,
+	md := metadata.Pairs("authorization", "Bearer "+a.token.token, "viewport-workspace-id", cfg.Workspace,
 		"viewport-runtime-target-id", cfg.Target, "viewport-connect-attempt", strconv.Itoa(a.number))
 	if cfg.Version != "" {
 		md.Set("viewport-version", cfg.Version)
@@ -146,12 +139,6 @@ func plain(err error) string {
 		text = strings.TrimSuffix(inner, `"`)
 	}
 	return strings.TrimPrefix(text, "Error while dialing: ")
-}
-
-// contact is how far an attempt to connect came, which gRPC's errors tell in words only.
-type contact struct {
-	made      atomic.Bool // there was a connection
-	untrusted atomic.Bool // whose certificate was not accepted
 }
 
 // watched notes how far a connection comes.

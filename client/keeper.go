@@ -30,6 +30,7 @@ type keeper struct {
 	mu       sync.Mutex
 	sessions map[string]*Session
 	link     *link         // nil while there is none
+	over     string        // by what the last link goes or went
 	changed  chan struct{} // closed and replaced when link, err or the daemon's presence change
 	trouble  *Error        // why the last link ended or the last attempt failed; nil before
 	err      *Error        // why there will be no link any more
@@ -55,7 +56,12 @@ func newKeeper(ctx context.Context, cfg *Config, method string) *keeper {
 }
 
 // start lets the keeper run. first, if not nil, is the link to begin with.
-func (k *keeper) start(first *link) { k.running.Go(func() { k.run(first) }) }
+func (k *keeper) start(first *link) {
+	if first != nil {
+		k.over = first.name
+	}
+	k.running.Go(func() { k.run(first) })
+}
 
 // close cancels the sessions that still live, ends the link, and returns when all is over.
 func (k *keeper) close() {
@@ -74,7 +80,7 @@ func (k *keeper) run(l *link) {
 		}
 		if err == nil {
 			back.attached = true
-			k.cfg.Log.Info("attached to the relay", "relay_id", l.relay.relayID)
+			k.cfg.Log.Info("attached to the relay", "relay_id", l.relay.relayID, "transport", l.name)
 			l, err = k.serve(l, &back)
 			if back.healthy(time.Since(l.since)) {
 				attempt = 0
@@ -151,7 +157,7 @@ func (k *keeper) renew(l *link, again *backoff) (next *link, pause time.Duration
 		next, err = k.dialer.connectWith(ctx, token, 1)
 	}
 	if err == nil {
-		k.cfg.Log.Info("moved to a new link", "relay_id", next.relay.relayID)
+		k.cfg.Log.Info("moved to a new link", "relay_id", next.relay.relayID, "transport", next.name)
 		return next, 0
 	}
 	why := linkError(err)
@@ -170,7 +176,7 @@ func (k *keeper) install(l *link) {
 	if k.link == nil && k.trouble != nil {
 		k.daemon.expect = time.Now().Add(daemonPatience) // it may come back after us
 	}
-	k.link = l
+	k.link, k.over = l, l.name
 	k.notify()
 	all := k.all()
 	k.mu.Unlock()
@@ -274,6 +280,13 @@ func (k *keeper) current() *link {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.link
+}
+
+// transport is over what the link goes, or went if there is none now.
+func (k *keeper) transport() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.over
 }
 
 // add registers a session that nothing was done with yet; it fails while there is no link.

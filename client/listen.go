@@ -80,6 +80,9 @@ func (l *Listener) Accept(ctx context.Context) (*Session, error) {
 // Done is closed when the Listener has ended; Accept then says why.
 func (l *Listener) Done() <-chan struct{} { return l.keeper.done }
 
+// Transport is over what the link to the relay goes, or went if there is none now: "grpc" or "websocket".
+func (l *Listener) Transport() string { return l.keeper.transport() }
+
 // Close ends the Listener and its link. Sessions that still live are cancelled, at both ends. It returns when all is over.
 func (l *Listener) Close() error {
 	l.keeper.close()

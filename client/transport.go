@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/getviewport/relay/internal/envelope"
@@ -31,6 +32,21 @@ const (
 	overGRPC      = "grpc"
 	overWebSocket = "websocket"
 )
+
+// attempt is one try to open a link.
+type attempt struct {
+	to     address
+	method string // of RelayService
+	token  bearer
+	number int // since the last healthy link, from 1
+}
+
+// contact is how far an attempt came, as far as its error does not tell.
+type contact struct {
+	made      atomic.Bool // there was a connection
+	untrusted atomic.Bool // whose certificate was not accepted
+	relayAway bool        // a gateway answered that what is behind it does not
+}
 
 // announced is what the relay says of itself when it admits a link; both ends obey it.
 type announced struct {

@@ -55,7 +55,7 @@ func (c *attachCommand) run(home string) (code int, err error) {
 	}
 	defer func() { _ = dialled.Close() }()
 	log.Debug("session opened", "session", session.ID()[:6], "daemon", session.Peer().Fingerprint(),
-		"profile", session.Profile(), "runs", session.PeerVersion())
+		"profile", session.Profile(), "runs", session.PeerVersion(), "transport", dialled.Transport())
 	if err := pin(); err != nil {
 		session.Abort()
 		return exitAttach, err

@@ -12,7 +12,7 @@ import (
 
 // connection are the flags that say where to connect and as whom.
 type connection struct {
-	Relay      string `env:"VIEWPORT_RELAY" help:"The relay: https://host[:port], http://host[:port] or host:port (plain on loopback, else TLS)." placeholder:"ADDRESS"`
+	Relay      string `env:"VIEWPORT_RELAY" help:"The relay: https://host[:port], http://host[:port] or host:port (plain on loopback, else TLS); wss://host[:port][/path] or ws://… for WebSocket alone." placeholder:"ADDRESS"`
 	Workspace  string `env:"VIEWPORT_WORKSPACE" help:"The workspace." placeholder:"ID"`
 	Target     string `env:"VIEWPORT_TARGET" help:"The runtime target: the machine that the daemon serves." placeholder:"ID"`
 	Token      string `env:"VIEWPORT_TOKEN" help:"The relay token. On a command line others can see it: prefer the variable or the file." placeholder:"JWT"`

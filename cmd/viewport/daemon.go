@@ -54,7 +54,8 @@ func (c *daemonCommand) run(home string, stdout, stderr io.Writer) error {
 		}
 		return err
 	}
-	log.Info("attached", "workspace", c.Workspace, "target", c.Target, "key", id.Public.Fingerprint())
+	log.Info("attached", "workspace", c.Workspace, "target", c.Target, "key", id.Public.Fingerprint(),
+		"transport", listener.Transport())
 	if c.Pair {
 		err = printPairing(stdout, store, c.Workspace, c.Target)
 	}
