@@ -53,7 +53,7 @@ type Server struct {
 	public    *port
 	webSocket *wslink.Service // serves public's upgrades
 	admin     *port           // nil without an admin token
-	health *health.Server
+	health    *health.Server
 
 	ready atomic.Bool
 }

@@ -1,17 +1,15 @@
-// Package legacylink is the bridge to today's daemons, browsers and workers: a link over the hub whose peer speaks JSON
-// text over a WebSocket that is open already. It reads each frame once and only as far as routing needs, puts its exact
-// text into an envelope for the hub, and writes the texts of the envelopes that come back.
+// Package legacylink is the bridge to today's daemons, browsers and workers: what a WebSocket carries whose peer speaks
+// JSON text (it is a dialect of package wslink). It reads each frame once and only as far as routing needs, puts its
+// exact text into an envelope for the hub, and writes the texts of the envelopes that come back.
 //
-// It translates and answers what today's relays answer themselves; where frames go, who owns a session and how much is
+// It translates, and answers what today's relays answer themselves; where frames go, who owns a session and how much is
 // queued is route's, behind the hub. It knows no HTTP and no tokens: who is admitted, and for what, is in the grant.
 package legacylink
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net/netip"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -39,19 +37,17 @@ type Config struct {
 	Worker *worker.Forwarder
 	// Log gets the faults of the relay itself.
 	Log *slog.Logger
-	// Ended is told of every link that ends because of a limit or a bad frame: for counting.
-	Ended func(*reason.Error)
 }
 
 // Bridge makes legacy links.
 type Bridge struct {
 	Config
-	buffers sync.Pool // of *[]byte
+	scratch sync.Pool // of *scratch
 }
 
 // New returns a Bridge.
 func New(c Config) *Bridge {
-	return &Bridge{Config: c, buffers: sync.Pool{New: func() any { return new([]byte) }}}
+	return &Bridge{Config: c, scratch: sync.Pool{New: func() any { return new(scratch) }}}
 }
 
 // Workers reports whether workers are let in.
@@ -64,17 +60,16 @@ type Peer struct {
 	role   legacywire.Role
 	scope  legacywire.Scope
 	grant  admission.LegacyGrant
-	client legacyrate.Client
-	daemon legacyrate.Peer
-	worker *worker.Link // a worker's
+	client legacyrate.Client // a client's
+	daemon legacyrate.Peer   // a daemon's or a worker's
 
-	// Static after Run has begun.
-	conn *wsconn.Conn
-	link *hub.Link
+	// A worker's: its requests end with ctx.
+	worker *worker.Link
+	ctx    context.Context
+	stop   context.CancelFunc
 
 	// The reader's.
 	header    headers
-	buf       []byte
 	batch     hub.Batch
 	presented map[string]struct{} // channels on which the viewer is announced
 
@@ -84,102 +79,72 @@ type Peer struct {
 
 // New returns the peer of a link that is admitted but not attached yet. Address is where it comes from.
 func (b *Bridge) New(grant admission.LegacyGrant, address netip.Addr) *Peer {
-	p := &Peer{
-		bridge: b, grant: grant, scope: legacywire.ParseScope(grant.Scope),
-		client: legacyrate.Client{Workspace: grant.Workspace, ID: grant.ClientID, Address: address},
-		daemon: legacyrate.Peer{Workspace: grant.Workspace, Target: grant.Target, Executor: grant.ExecutorID},
-	}
+	p := &Peer{bridge: b, grant: grant, header: newHeaders(grant.Workspace, grant.Target)}
 	switch grant.Role {
 	case admission.RoleDaemon:
 		p.role = legacywire.Daemon
+		p.daemon = legacyrate.Peer{Workspace: grant.Workspace, Target: grant.Target}
 	case admission.RoleClient:
-		p.role = legacywire.Client
+		p.role, p.scope = legacywire.Client, legacywire.ParseScope(grant.Scope)
+		p.client = legacyrate.Client{Workspace: grant.Workspace, ID: grant.ClientID, Address: address}
 	case admission.RoleWorker:
-		p.role, p.daemon.Target = legacywire.Worker, ""
+		p.role = legacywire.Worker
+		p.daemon = legacyrate.Peer{Workspace: grant.Workspace, Executor: grant.ExecutorID}
 		p.worker = b.Worker.Link(grant.Workspace, grant.ExecutorID)
+		p.ctx, p.stop = context.WithCancel(context.Background())
 	}
-	p.header = newHeaders(grant.Workspace, grant.Target)
 	return p
 }
 
-// Run serves the link until its peer leaves, the relay ends it or ctx does, and returns when nothing of it runs any
-// more but perhaps a Send. It closes conn and detaches link. Call it once, after link was attached; Send is the
-// function that Attach got.
-func (p *Peer) Run(ctx context.Context, conn *wsconn.Conn, link *hub.Link) {
-	p.conn, p.link = conn, link
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	defer func() {
-		if v := recover(); v != nil {
-			// The value may hold anything; its type and the stack are enough to find the fault.
-			p.bridge.Log.Error("panic in a link", "type", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
-			p.end(&reason.Error{Code: reason.Internal})
-		}
-		p.leave(stop)
-	}()
-	link.OnEnd(func() {
-		if why := link.Err(); why.Code != reason.Replaced {
-			p.end(why)
-		} else {
-			time.AfterFunc(holdReplaced, func() { p.end(why) })
-		}
-	})
-	unlink := context.AfterFunc(ctx, func() { conn.End(legacywire.CodeGoingAway, legacywire.CloseShuttingDown) })
-	defer unlink()
-	link.Open()
-	p.read(ctx)
-	p.hold(ctx)
-}
+// Limit is MaxFrame.
+func (p *Peer) Limit() int { return MaxFrame }
 
-// hold keeps the connection of a daemon that was replaced for a while.
-func (p *Peer) hold(ctx context.Context) {
-	select {
-	case <-p.link.Done():
-		if p.link.Err().Code != reason.Replaced {
-			return
-		}
-	default:
-		return
-	}
-	p.link.Detach()
-	timer := time.NewTimer(holdReplaced)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
+// Greet says nothing: today's peers wait for nothing.
+func (p *Peer) Greet(_ *wsconn.Conn, dst []byte) []byte { return dst }
 
-// leave ends everything that belongs to the link.
-func (p *Peer) leave(stop func()) {
+// Heard takes a pong as the sign of life that it is.
+func (p *Peer) Heard(l *hub.Link) { l.Heard() }
+
+// Ended announces that the viewer has left, and ends what a worker still asks.
+func (p *Peer) Ended(l *hub.Link) {
 	for channel := range p.presented {
-		p.link.Publish(channel, legacywire.AppendViewerLeft(nil, []byte(channel), p.grant.User.Append(nil)))
+		l.Publish(channel, legacywire.AppendViewerLeft(nil, []byte(channel), p.grant.User.Append(nil)))
 	}
-	p.batch.Free()
-	p.link.Detach()
-	stop()
+	p.presented = nil
 	if p.worker != nil {
+		p.stop()
 		p.worker.Wait()
 	}
-	_ = p.conn.Close() // whether the peer has heard of it changes nothing
 }
 
-// end says the last word for a link that the relay ends.
-func (p *Peer) end(why *reason.Error) {
-	code, text := lastWord(why)
-	p.conn.End(code, text)
+// Hold is holdReplaced for a daemon that was replaced.
+func (p *Peer) Hold(why *reason.Error) time.Duration {
+	if p.role == legacywire.Daemon && why.Code == reason.Replaced {
+		return holdReplaced
+	}
+	return 0
 }
 
-// lastWord is how a close frame tells a reason: as today's relays do where they have one like it.
-func lastWord(why *reason.Error) (code int, text string) {
-	switch why.Code {
-	case reason.SlowConsumer:
+// closeText is the name of the metadata of a reason that is told by a text of today's relays.
+const closeText = "close"
+
+// closing is the reason of a link that ends for what its peer has sent.
+func closing(text string) *reason.Error {
+	return reason.New(reason.FrameInvalid, "%s", text).With(closeText, text)
+}
+
+// Farewell tells a reason as today's relays do where they have one like it, and by its code where they don't.
+func (p *Peer) Farewell(why *reason.Error) (code int, text string) {
+	switch {
+	case why.Meta[closeText] != "":
+		return legacywire.CodePolicy, why.Meta[closeText]
+	case why.Code == reason.SlowConsumer:
 		return legacywire.CodePolicy, legacywire.CloseBufferOverflow
-	case reason.Replaced:
+	case why.Code == reason.Replaced:
 		return legacywire.CodePolicy, legacywire.CloseDaemonConnected
-	case reason.Draining:
+	case why.Code == reason.Draining:
 		return legacywire.CodeGoingAway, legacywire.CloseShuttingDown
-	case reason.FrameTooLarge:
+	case why.Code == reason.FrameTooLarge:
 		return legacywire.CodeTooLarge, legacywire.CloseTooLarge
 	}
 	return legacywire.CodePolicy, string(why.Code)

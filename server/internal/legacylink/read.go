@@ -1,92 +1,65 @@
 package legacylink
 
 import (
-	"context"
 	"time"
 
 	"github.com/getviewport/relay/internal/legacywire"
 	"github.com/getviewport/relay/internal/reason"
 	"github.com/getviewport/relay/internal/wsconn"
+	"github.com/getviewport/relay/server/internal/hub"
 )
 
-const (
-	// keptBuffer is how much memory a link that is silent keeps for its next frame.
-	keptBuffer = 2 << 10
-	// maxPresence is the longest viewer presence, whose text goes to other people's browsers as it is.
-	maxPresence = 4 << 10
-)
+// maxPresence is the longest viewer presence, whose text goes to other people's browsers as it is.
+const maxPresence = 4 << 10
 
-// read takes frames until the connection or the link ends.
-func (p *Peer) read(ctx context.Context) {
-	for {
-		kind, text, err := p.conn.ReadMessage(p.buf[:0])
-		if err != nil {
-			return
-		}
-		p.buf = nil
-		if cap(text) <= keptBuffer {
-			p.buf = text
-		}
-		if kind == wsconn.Binary {
-			text = legacywire.Text(text)
-		}
-		if !p.receive(ctx, text) {
-			return
-		}
+// Receive takes one frame.
+func (p *Peer) Receive(l *hub.Link, kind wsconn.Kind, text []byte) *reason.Error {
+	if kind == wsconn.Binary {
+		text = legacywire.Text(text)
 	}
-}
-
-// receive takes one frame, and reports whether the link goes on.
-func (p *Peer) receive(ctx context.Context, text []byte) bool {
 	f, err := legacywire.Parse(text)
 	if err != nil {
-		f = legacywire.Frame{}
+		f = legacywire.Frame{} // of kind Invalid
 	}
 	v := legacywire.Allowed(p.role, p.scope, f.Kind)
 	if v.Action == legacywire.Pass || v.Action == legacywire.Unroutable {
-		if p.scope != legacywire.SessionEvents {
-			if mismatch := legacywire.ProfileAllowed(p.role, p.requires(&f), f.Profile); mismatch.Action != legacywire.Pass {
-				v = mismatch
-			}
+		if mismatch := p.mismatch(&f); mismatch.Action == legacywire.Close {
+			v = mismatch
 		}
 	}
 	switch {
 	case v.Action == legacywire.Close:
-		return p.close(v.Close)
+		return closing(v.Close)
 	case v.Action == legacywire.Reply:
-		p.reply(v.Reply)
+		p.reply(l, v.Reply)
 	case v.Action == legacywire.Drop:
 	case p.role == legacywire.Worker:
-		return p.work(ctx, &f)
+		p.pace(l)
+		p.worker.Go(p.ctx, f.RequestID, f.Worker, l.Deliver)
 	case p.role == legacywire.Daemon:
-		return p.fromDaemon(ctx, &f, text)
+		return p.fromDaemon(l, &f, text)
 	case p.scope == legacywire.SessionEvents:
-		return p.watch(&f, text)
+		return p.watch(l, &f, text)
 	default:
-		return p.fromClient(&f, text)
+		return p.fromClient(l, &f, text)
 	}
-	return true
+	return nil
 }
 
-// requires is the profile that frames of this peer must have: its token's, and IKpsk2 where the workspace's policy says
-// so.
-func (p *Peer) requires(f *legacywire.Frame) legacywire.Profile {
-	handshake := f.Kind == legacywire.KeyExchangeInit || f.Kind == legacywire.KeyExchangeResponse
-	if p.grant.RequirePSK && handshake {
-		return legacywire.NoiseIKpsk2
+// mismatch says whether the frame's profile is what the peer's token demands, or the workspace's policy.
+func (p *Peer) mismatch(f *legacywire.Frame) legacywire.Verdict {
+	if p.scope == legacywire.SessionEvents {
+		return legacywire.Verdict{}
 	}
-	return p.grant.Profile
-}
-
-// close ends the link for what its peer has sent.
-func (p *Peer) close(text string) bool {
-	p.bridge.Ended(reason.New(reason.FrameInvalid, "%s", text))
-	p.conn.End(legacywire.CodePolicy, text)
-	return false
+	claim := p.grant.Profile
+	if p.grant.RequirePSK && (f.Kind == legacywire.KeyExchangeInit || f.Kind == legacywire.KeyExchangeResponse) {
+		claim = legacywire.NoiseIKpsk2
+	}
+	return legacywire.ProfileAllowed(p.role, claim, f.Profile)
 }
 
 // reply answers with a relay_status.
-func (p *Peer) reply(code legacywire.StatusCode) { p.link.Deliver(p.status(code)) }
+func (p *Peer) reply(l *hub.Link, code legacywire.StatusCode) { l.Deliver(p.status(code)) }
 
 func (p *Peer) status(code legacywire.StatusCode) []byte {
 	s := legacywire.Status{Code: code, Workspace: p.grant.Workspace}
@@ -97,122 +70,103 @@ func (p *Peer) status(code legacywire.StatusCode) []byte {
 }
 
 // fromClient takes a frame for the daemon.
-func (p *Peer) fromClient(f *legacywire.Frame, text []byte) bool {
+func (p *Peer) fromClient(l *hub.Link, f *legacywire.Frame, text []byte) *reason.Error {
 	now, rates := time.Now(), p.bridge.Rates
 	switch {
 	case f.Kind == legacywire.KeyExchangeInit && !rates.KeyExchange(p.client, now):
-		return p.close(legacywire.CloseKeyExchangeRate)
+		return closing(legacywire.CloseKeyExchangeRate)
 	case f.Kind == legacywire.E2EE && !rates.Runtime(p.client, now):
-		return p.close(legacywire.CloseRuntimeRate)
+		return closing(legacywire.CloseRuntimeRate)
 	case p.scope == legacywire.Pairing && !rates.Pairing(p.client, now):
-		return p.close(legacywire.ClosePairingRate)
+		return closing(legacywire.ClosePairingRate)
 	case p.grant.Target == "":
-		p.reply(legacywire.RuntimeTargetRequired)
-		return true
+		p.reply(l, legacywire.RuntimeTargetRequired)
+		return nil
 	}
 	message, ok := p.header.put(f, text)
 	if !ok {
-		p.reply(legacywire.InvalidFrame)
-		return true
+		p.reply(l, legacywire.InvalidFrame)
+		return nil
 	}
-	_, good := p.forward(message)
+	_, end := p.forward(l, message)
 	if p.batch.NoPeer {
-		p.reply(legacywire.DaemonUnavailable)
+		p.reply(l, legacywire.DaemonUnavailable)
 	}
-	return good
+	return end
 }
 
 // fromDaemon takes a frame for a client, or for those who subscribe to a channel. Only what goes to somebody counts.
-func (p *Peer) fromDaemon(ctx context.Context, f *legacywire.Frame, text []byte) bool {
+func (p *Peer) fromDaemon(l *hub.Link, f *legacywire.Frame, text []byte) *reason.Error {
 	if f.Kind == legacywire.SessionEvent {
-		if p.link.Publish(string(legacywire.Trim(f.Channel)), text) == 0 {
-			return true
+		if l.Publish(string(legacywire.Trim(f.Channel)), text) > 0 {
+			p.pace(l)
 		}
-		return p.pace(ctx)
+		return nil
 	}
 	message, ok := p.header.put(f, text)
 	if !ok {
-		return true
+		return nil
 	}
-	passed, good := p.forward(message)
-	if !good || passed == 0 {
-		return good
+	passed, end := p.forward(l, message)
+	if passed > 0 {
+		p.pace(l)
 	}
-	return p.pace(ctx)
+	return end
 }
 
 // forward hands an envelope to the hub.
-func (p *Peer) forward(message []byte) (passed int, good bool) {
+func (p *Peer) forward(l *hub.Link, message []byte) (passed int, end *reason.Error) {
 	p.batch.Load(message)
-	passed, end := p.link.Sequence(&p.batch)
-	if passed > 0 {
-		p.link.Forward(&p.batch)
-	} else {
-		p.batch.Free()
+	defer p.batch.Free()
+	if passed, end = l.Sequence(&p.batch); passed > 0 {
+		l.Forward(&p.batch)
 	}
-	if end != nil && end.Code != reason.Replaced {
-		p.bridge.Ended(end)
-		p.end(end)
-	}
-	return passed, end == nil
+	return passed, end
 }
 
 // pace counts a frame of a daemon or a worker, and waits if there were too many: its peer is slowed down, and loses
 // neither a frame nor the link.
-func (p *Peer) pace(ctx context.Context) bool {
+func (p *Peer) pace(l *hub.Link) {
 	wait := p.bridge.Rates.Daemon(p.daemon, time.Now())
 	if wait <= 0 {
-		return true
+		return
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return true
-	case <-p.link.Done():
-		return false
-	case <-ctx.Done():
-		return false
+	case <-l.Done():
 	}
-}
-
-// work has a worker's request answered.
-func (p *Peer) work(ctx context.Context, f *legacywire.Frame) bool {
-	if !p.pace(ctx) {
-		return false
-	}
-	p.worker.Go(ctx, f.RequestID, f.Worker, p.link.Deliver)
-	return true
 }
 
 // watch takes a frame of a client that watches sessions.
-func (p *Peer) watch(f *legacywire.Frame, text []byte) bool {
+func (p *Peer) watch(l *hub.Link, f *legacywire.Frame, text []byte) *reason.Error {
 	channel := legacywire.Trim(f.Channel)
 	// Who a viewer is comes from the token: a frame that names another is not passed on.
 	if !legacywire.ChannelAllowed(p.grant.Channels, channel) ||
 		f.Kind == legacywire.ViewerPresence && !p.grant.User.Is(f.UserID) {
-		p.link.Deliver(legacywire.AppendDenied(nil, f.Kind, channel, p.grant.Workspace))
-		return true
+		l.Deliver(legacywire.AppendDenied(nil, f.Kind, channel, p.grant.Workspace))
+		return nil
 	}
 	switch f.Kind {
 	case legacywire.Subscribe:
-		p.link.Subscribe(string(channel))
-		p.link.Deliver(legacywire.AppendSubscribed(nil, channel, f.AfterSequence))
+		l.Subscribe(string(channel))
+		l.Deliver(legacywire.AppendSubscribed(nil, channel, f.AfterSequence))
 	case legacywire.Unsubscribe:
-		p.link.Unsubscribe(string(channel))
-		p.link.Deliver(legacywire.AppendUnsubscribed(nil, channel))
+		l.Unsubscribe(string(channel))
+		l.Deliver(legacywire.AppendUnsubscribed(nil, channel))
 	case legacywire.ViewerPresence:
-		if len(text) > maxPresence {
-			p.reply(legacywire.InvalidFrame)
-			return true
-		}
-		if !p.bridge.Rates.Runtime(p.client, time.Now()) {
-			return p.close(legacywire.ClosePresenceRate)
+		switch {
+		case len(text) > maxPresence:
+			p.reply(l, legacywire.InvalidFrame)
+			return nil
+		case !p.bridge.Rates.Runtime(p.client, time.Now()):
+			return closing(legacywire.ClosePresenceRate)
 		}
 		p.present(string(channel), f.Action)
-		p.link.Publish(string(channel), text)
+		l.Publish(string(channel), text)
 	}
-	return true
+	return nil
 }
 
 // present remembers where the viewer is announced, so that its leaving can be.

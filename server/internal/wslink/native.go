@@ -1,6 +1,8 @@
 package wslink
 
 import (
+	"time"
+
 	"github.com/getviewport/relay/internal/envelope"
 	"github.com/getviewport/relay/internal/reason"
 	"github.com/getviewport/relay/internal/relayws"
@@ -12,20 +14,22 @@ import (
 // heartbeats of its own: those of the protocol are envelopes.
 type native struct {
 	announcement []byte
+	messageBytes int
 	batch        hub.Batch
 }
 
 var errText = reason.New(reason.FrameInvalid, "a message is text; a native endpoint sends binary ones")
 
-func (n *native) limit(s *Service) int { return s.MessageBytes }
+// Limit is gRPC's.
+func (n *native) Limit() int { return n.messageBytes }
 
-// greet announces the limits, as a text: a page can't see the headers of an upgrade.
-func (n *native) greet(c *wsconn.Conn, dst []byte) []byte {
+// Greet announces the limits, as a text: a page can't see the headers of an upgrade.
+func (n *native) Greet(c *wsconn.Conn, dst []byte) []byte {
 	return c.AppendMessage(dst, wsconn.Text, n.announcement)
 }
 
-// receive hands on what the guard lets through. Envelopes in front of one that ends the link still count.
-func (n *native) receive(l *hub.Link, kind wsconn.Kind, msg []byte) *reason.Error {
+// Receive hands on what the guard lets through. Envelopes in front of one that ends the link still count.
+func (n *native) Receive(l *hub.Link, kind wsconn.Kind, msg []byte) *reason.Error {
 	if kind != wsconn.Binary {
 		return errText
 	}
@@ -38,9 +42,11 @@ func (n *native) receive(l *hub.Link, kind wsconn.Kind, msg []byte) *reason.Erro
 	return end
 }
 
-func (n *native) heard(*hub.Link) {}
+// Heard does nothing: what keeps the link alive are envelopes.
+func (n *native) Heard(*hub.Link) {}
 
-func (n *native) send(c *wsconn.Conn, dst []byte, o *envelope.Outgoing) []byte {
+// Send makes one message of o.
+func (n *native) Send(c *wsconn.Conn, dst []byte, o *envelope.Outgoing) []byte {
 	dst = c.AppendHeader(dst, wsconn.Binary, o.Bytes())
 	at := len(dst)
 	dst = o.AppendTo(dst)
@@ -48,6 +54,13 @@ func (n *native) send(c *wsconn.Conn, dst []byte, o *envelope.Outgoing) []byte {
 	return dst
 }
 
-func (n *native) farewell(why *reason.Error) (code int, text string) {
+// Hold is never: a native peer does not fight back.
+func (n *native) Hold(*reason.Error) time.Duration { return 0 }
+
+// Ended does nothing.
+func (n *native) Ended(*hub.Link) {}
+
+// Farewell has the reason itself.
+func (n *native) Farewell(why *reason.Error) (code int, text string) {
 	return relayws.CodeEnded, relayws.FormatEnd(why)
 }

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"github.com/getviewport/relay/internal/reason"
 	"github.com/getviewport/relay/internal/relayws"
@@ -51,7 +52,7 @@ type Config struct {
 
 // admitFunc asks whether an upgrade may become a link, and of what kind: what is to be re-checked, what the hub is told,
 // and what is spoken.
-type admitFunc func(ctx context.Context, u *upgrade) (admission.Request, hub.Info, dialect, error)
+type admitFunc func(ctx context.Context, u *upgrade) (admission.Request, hub.Info, Dialect, error)
 
 // Service is the handler of upgrades. Its links belong to the hub, which waits for them; Wait waits for the upgrades.
 type Service struct {
@@ -63,7 +64,8 @@ type Service struct {
 	logged link.EverySecond // turnAway's lines
 
 	mu     sync.Mutex
-	closed bool // guarded by mu
+	closed bool                    // guarded by mu
+	held   map[*socket]*time.Timer // guarded by mu: connections whose links have ended
 	// upgrading counts upgrades that are not through. Grows only under mu while it is open.
 	upgrading sync.WaitGroup
 }
@@ -78,6 +80,7 @@ func New(c Config) *Service {
 func (s *Service) Wait() {
 	s.mu.Lock()
 	s.closed = true
+	s.release()
 	s.mu.Unlock()
 	s.upgrading.Wait()
 }

@@ -21,29 +21,12 @@ const (
 	keepBytes  = 64 << 10
 )
 
-// dialect is what differs between the protocols that a WebSocket carries. Each link has one of its own, whose methods are
-// called by its reader, but for send and farewell.
-type dialect interface {
-	// limit is the longest message that the peer may send, in bytes.
-	limit(s *Service) int
-	// greet appends what the relay says first.
-	greet(c *wsconn.Conn, dst []byte) []byte
-	// receive handles a message, which it owns. An error ends the link.
-	receive(l *hub.Link, kind wsconn.Kind, msg []byte) *reason.Error
-	// heard handles a pong.
-	heard(l *hub.Link)
-	// send appends what o has as messages, and frees o. Its caller is the link's sender.
-	send(c *wsconn.Conn, dst []byte, o *envelope.Outgoing) []byte
-	// farewell is the close frame that tells why the relay ends the link. It must not depend on the link's state.
-	farewell(why *reason.Error) (code int, text string)
-}
-
 // socket is an upgraded connection as a link: one goroutine reads it, and while there is something to send another one
 // writes it. Before the upgrade it holds what the link will need.
 type socket struct {
 	service *Service
 	hold    *quota.Hold
-	dialect dialect
+	dialect Dialect
 	link    *hub.Link      // nil until attached
 	checks  *recheck.Watch // nil without
 	conn    *wsconn.Conn   // nil until upgraded
@@ -66,7 +49,7 @@ func (x *socket) watch(r admission.Request, token string) {
 // run starts the link. Its reader is a goroutine of the hub, for that of HTTP's server has a deep stack, which it would
 // keep.
 func (x *socket) run() {
-	x.link.OnEnd(func() { x.service.Hub.Go(x.farewell) })
+	x.link.OnEnd(x.farewell)
 	x.link.Open()
 	x.service.Hub.Go(x.read)
 }
@@ -81,11 +64,13 @@ func (x *socket) read() {
 			x.overlong(err)
 			return
 		}
-		if bad := x.dialect.receive(x.link, kind, msg); bad != nil {
-			x.service.Ended(bad)
-			x.conn.End(x.dialect.farewell(bad))
-			return
+		bad := x.dialect.Receive(x.link, kind, msg)
+		if bad == nil || x.dialect.Hold(bad) > 0 {
+			continue
 		}
+		x.service.Ended(bad)
+		x.conn.End(x.dialect.Farewell(bad))
+		return
 	}
 }
 
@@ -102,18 +87,28 @@ func (x *socket) close() {
 		x.checks.Stop()
 	}
 	if x.link != nil {
+		x.dialect.Ended(x.link)
 		x.link.Detach()
 	}
 	if x.conn != nil {
+		x.service.released(x)
 		_ = x.conn.Close()
 	}
 	x.hold.Release()
 }
 
-// farewell tells the peer why the hub has ended the link. The reader does the rest.
-func (x *socket) farewell() { x.conn.End(x.dialect.farewell(x.link.Err())) }
+// farewell tells the peer why the hub has ended the link, now or after a while. The reader does the rest.
+func (x *socket) farewell() {
+	why := x.link.Err()
+	if d := x.dialect.Hold(why); d > 0 {
+		x.link.Detach() // nobody waits for it meanwhile
+		x.service.hold(x, d)
+		return
+	}
+	x.conn.End(x.dialect.Farewell(why))
+}
 
-func (x *socket) heard() { x.dialect.heard(x.link) }
+func (x *socket) heard() { x.dialect.Heard(x.link) }
 
 // buffers are what senders make messages in: they have one while they send.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
@@ -133,8 +128,8 @@ func (x *socket) send() {
 		if !x.link.Take(batchBytes, &o) {
 			return
 		}
-		*b = x.dialect.send(x.conn, (*b)[:0], &o)
-		if x.conn.Send(*b) != nil {
+		*b = x.dialect.Send(x.conn, (*b)[:0], &o)
+		if len(*b) > 0 && x.conn.Send(*b) != nil {
 			x.link.Detach() // its reader has been woken, and closes it
 			return
 		}
@@ -146,6 +141,6 @@ func (x *socket) recovered() {
 	if v := recover(); v != nil {
 		x.service.panicked(v)
 		x.link.Detach()
-		x.conn.End(x.dialect.farewell(&reason.Error{Code: reason.Internal}))
+		x.conn.End(x.dialect.Farewell(&reason.Error{Code: reason.Internal}))
 	}
 }

@@ -126,7 +126,7 @@ func offers(lines []string, protocol string) bool {
 }
 
 // admitNative asks whether the token may open a native link.
-func (s *Service) admitNative(ctx context.Context, u *upgrade) (r admission.Request, info hub.Info, d dialect, err error) {
+func (s *Service) admitNative(ctx context.Context, u *upgrade) (r admission.Request, info hub.Info, d Dialect, err error) {
 	r = admission.Request{Token: u.token, Workspace: u.query.Workspace, Target: u.query.Target}
 	switch u.query.Role {
 	case legacywire.Daemon:
@@ -144,7 +144,7 @@ func (s *Service) admitNative(ctx context.Context, u *upgrade) (r admission.Requ
 	info = link.Info(&grant, link.Said{
 		Version: single(header, relayws.HeaderVersion), Attempt: single(header, relayws.HeaderAttempt), Source: u.source,
 	})
-	return r, info, &native{announcement: s.announcement}, nil
+	return r, info, &native{announcement: s.announcement, messageBytes: s.MessageBytes}, nil
 }
 
 // single returns the one value of a header, or nothing if it is absent or doubled.
@@ -165,9 +165,9 @@ func (u *upgrade) open() error {
 	u.hijacked = true
 	x := u.socket
 	received, _ := rw.Reader.Peek(rw.Reader.Buffered())
-	x.conn = wsconn.New(nc, received, wsconn.Config{Limit: x.dialect.limit(u.service), OnPong: x.heard})
+	x.conn = wsconn.New(nc, received, wsconn.Config{Limit: x.dialect.Limit(), OnPong: x.heard})
 	key := u.request.Header.Get("Sec-WebSocket-Key")
-	if x.conn.Send(x.dialect.greet(x.conn, wsconn.AppendAccept(nil, key, u.protocol))) != nil {
+	if x.conn.Send(x.dialect.Greet(x.conn, wsconn.AppendAccept(nil, key, u.protocol))) != nil {
 		return nil // it is gone, and logs nothing else
 	}
 	u.socket = nil
