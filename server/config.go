@@ -31,6 +31,11 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	// QueryTokens lets legacy WebSockets bring their token in the URL, where proxies log it: for development only.
 	QueryTokens bool
+	// LegacyRates bound legacy peers.
+	LegacyRates LegacyRates
+	// WorkerTransport lets legacy workers in, whose calls to the platform, with their credentials for it, then pass through
+	// the relay. It goes to the origin of ValidateURL, which must be set.
+	WorkerTransport bool
 
 	// JWKSURL is where the platform publishes its public keys; ValidateURL its validate call. At least one is needed.
 	JWKSURL, ValidateURL string
@@ -77,6 +82,9 @@ func (c *Config) normalise() error {
 		if _, _, err := net.SplitHostPort(c.AdminListen); err != nil {
 			errs = append(errs, fmt.Errorf("server: Config.AdminListen: %w", err))
 		}
+	}
+	if c.WorkerTransport && c.ValidateURL == "" {
+		errs = append(errs, errors.New("server: Config.WorkerTransport needs Config.ValidateURL"))
 	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		errs = append(errs, errors.New("server: Config.TLSCert and TLSKey go together"))

@@ -28,11 +28,13 @@ import (
 	"github.com/getviewport/relay/server/internal/admission"
 	"github.com/getviewport/relay/server/internal/grpclink"
 	"github.com/getviewport/relay/server/internal/hub"
+	"github.com/getviewport/relay/server/internal/legacyrate"
 	"github.com/getviewport/relay/server/internal/link"
 	"github.com/getviewport/relay/server/internal/listen"
 	"github.com/getviewport/relay/server/internal/quota"
 	"github.com/getviewport/relay/server/internal/recheck"
 	"github.com/getviewport/relay/server/internal/revocation"
+	"github.com/getviewport/relay/server/internal/worker"
 	"github.com/getviewport/relay/server/internal/wslink"
 )
 
@@ -51,8 +53,9 @@ type Server struct {
 	recheck     *recheck.Checker
 
 	public    *port
-	webSocket *wslink.Service // serves public's upgrades
-	admin     *port           // nil without an admin token
+	webSocket *wslink.Service   // serves public's upgrades
+	workers   *worker.Forwarder // nil: workers are not let in
+	admin     *port             // nil without an admin token
 	health    *health.Server
 
 	ready atomic.Bool
@@ -115,7 +118,13 @@ func (s *Server) openPublic(registry *prometheus.Registry) error {
 		Hub: s.hub, Admitter: s.admitter, Recheck: s.recheck, Quotas: s.quotas, Announced: announced,
 		HeaderBytes: limits.HeaderBytes, Log: s.cfg.Log, Refused: refused, Ended: s.limits.Refused,
 	})
+	rates := legacyrate.New(s.cfg.LegacyRates.limits(limits))
+	bridge, err := s.newBridge(rates)
+	if err != nil {
+		return err
+	}
 	s.webSocket = wslink.New(wslink.Config{
+		Rates: rates, Bridge: bridge,
 		Hub: s.hub, Admitter: s.admitter, Recheck: s.recheck, Quotas: s.quotas, Announced: announced,
 		MessageBytes: maxMessageBytes, TrustedProxies: s.cfg.TrustedProxies, QueryTokens: s.cfg.QueryTokens,
 		Log: s.cfg.Log, Refused: refused, Ended: s.limits.Refused,
@@ -245,6 +254,9 @@ func (s *Server) Run(ctx context.Context) error {
 	stop(nil)
 	running.Wait()
 	s.hub.Wait()
+	if s.workers != nil {
+		s.workers.Close()
+	}
 	if err := s.revocations.Close(); err != nil {
 		s.cfg.Log.Warn("the state folder was not given back in order", "error", err)
 	}

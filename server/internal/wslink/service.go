@@ -6,7 +6,6 @@
 package wslink
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -19,6 +18,8 @@ import (
 	"github.com/getviewport/relay/internal/relayws"
 	"github.com/getviewport/relay/server/internal/admission"
 	"github.com/getviewport/relay/server/internal/hub"
+	"github.com/getviewport/relay/server/internal/legacylink"
+	"github.com/getviewport/relay/server/internal/legacyrate"
 	"github.com/getviewport/relay/server/internal/link"
 	"github.com/getviewport/relay/server/internal/quota"
 	"github.com/getviewport/relay/server/internal/recheck"
@@ -42,24 +43,20 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	// QueryTokens: a legacy peer may bring its token in the URL, which whatever is in between may log.
 	QueryTokens bool
-	// AllowUpgrade reports whether one more upgrade from an address may be tried now, and counts it; nil: always.
-	AllowUpgrade func(netip.Addr) bool
+	// Rates count the upgrades of legacy peers.
+	Rates *legacyrate.Rates
+	// Bridge is what legacy peers speak to.
+	Bridge *legacylink.Bridge
 	Log          *slog.Logger
 	// Refused is told of every upgrade that is not admitted, Ended of every link that ends because of a bad message: both
 	// for counting.
 	Refused, Ended func(*reason.Error)
 }
 
-// admitFunc asks whether an upgrade may become a link, and of what kind: what is to be re-checked, what the hub is told,
-// and what is spoken.
-type admitFunc func(ctx context.Context, u *upgrade) (admission.Request, hub.Info, Dialect, error)
-
 // Service is the handler of upgrades. Its links belong to the hub, which waits for them; Wait waits for the upgrades.
 type Service struct {
 	Config
 	announcement []byte
-	// legacy admits an upgrade that does not ask for the native protocol; nil: there is no other.
-	legacy admitFunc
 
 	logged link.EverySecond // turnAway's lines
 

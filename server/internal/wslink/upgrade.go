@@ -36,9 +36,6 @@ type upgrade struct {
 	hijacked bool
 }
 
-// retryUpgrade is when to come back after Config.AllowUpgrade said no: it counts by the minute.
-const retryUpgrade = time.Minute
-
 // run does all that is done before the upgrade, cheapest first, and then the upgrade. It returns nil when there is nobody
 // to be refused.
 func (u *upgrade) run() *refusal {
@@ -52,12 +49,9 @@ func (u *upgrade) run() *refusal {
 	if refused := u.parse(); refused != nil {
 		return refused
 	}
-	admit := admitFunc(s.admitNative)
-	if !u.native {
-		if admit = s.legacy; admit == nil {
-			return &refusal{status: http.StatusNotImplemented, why: reason.New(reason.FrameInvalid,
-				"this relay speaks %s over WebSocket only", relayws.Subprotocol)}
-		}
+	admit := s.admitLegacy
+	if u.native {
+		admit = s.admitNative
 	}
 	request, info, d, err := admit(ctx, u)
 	if err != nil {
@@ -79,8 +73,11 @@ func (u *upgrade) run() *refusal {
 func (u *upgrade) reserve() *refusal {
 	s := u.service
 	u.from, u.source = s.client(u.request)
-	if s.AllowUpgrade != nil && !s.AllowUpgrade(u.from) {
-		return refuses(reason.New(reason.RateLimited, "too many upgrades from one address").After(retryUpgrade))
+	// Native peers wait longer from attempt to attempt; what a flood of them costs is bounded by the quotas.
+	if u.native = offers(u.request.Header.Values("Sec-WebSocket-Protocol"), relayws.Subprotocol); !u.native {
+		if wait := s.Rates.Upgrade(u.from, time.Now()); wait > 0 {
+			return refuses(reason.New(reason.RateLimited, "too many upgrades from one address").After(wait))
+		}
 	}
 	hold, refused := s.Quotas.Open(u.from)
 	if refused != nil {
@@ -97,9 +94,7 @@ func (u *upgrade) parse() *refusal {
 	if u.query, err = legacywire.ParseQuery(r.URL.RawQuery); err != nil {
 		return refuses(err)
 	}
-	lines := r.Header.Values("Sec-WebSocket-Protocol")
-	offer, badOffer := legacywire.ParseOffer(lines)
-	u.native = offers(lines, relayws.Subprotocol)
+	offer, badOffer := legacywire.ParseOffer(r.Header.Values("Sec-WebSocket-Protocol"))
 	queryTokens := u.service.QueryTokens && !u.native
 	if u.token, err = legacywire.Token(r.Header.Get("Authorization"), offer, u.query, queryTokens); err != nil {
 		return refuses(err)
@@ -145,6 +140,29 @@ func (s *Service) admitNative(ctx context.Context, u *upgrade) (r admission.Requ
 		Version: single(header, relayws.HeaderVersion), Attempt: single(header, relayws.HeaderAttempt), Source: u.source,
 	})
 	return r, info, &native{announcement: s.announcement, messageBytes: s.MessageBytes}, nil
+}
+
+// admitLegacy is admitNative for a peer of today's protocol.
+func (s *Service) admitLegacy(ctx context.Context, u *upgrade) (r admission.Request, info hub.Info, d Dialect, err error) {
+	r = admission.Request{Token: u.token, Workspace: u.query.Workspace, Target: u.query.Target}
+	switch u.query.Role {
+	case legacywire.Daemon:
+		r.Role = admission.RoleDaemon
+	case legacywire.Client:
+		r.Role = admission.RoleClient
+	case legacywire.Worker:
+		r.Role = admission.RoleWorker
+		if !s.Bridge.Workers() {
+			return r, info, nil, reason.New(reason.RoleMismatch, "this relay carries no calls of workers to the platform")
+		}
+	}
+	grant, err := s.Admitter.AdmitLegacy(ctx, r)
+	if err != nil {
+		return r, info, nil, err
+	}
+	info = link.Info(&grant.Grant, link.Said{Source: u.source})
+	info.Peer.Legacy = true
+	return r, info, s.Bridge.New(grant, u.from), nil
 }
 
 // single returns the one value of a header, or nothing if it is absent or doubled.
