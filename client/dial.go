@@ -136,11 +136,26 @@ func (c *Client) open(ctx context.Context) (s *Session, again bool, err error) {
 		if isClosed(s.opened) {
 			return s, false, nil
 		}
-		return nil, s.unanswered(), s.Err()
+		return nil, c.unanswered(s), s.Err()
 	case <-ctx.Done():
 		s.Abort()
 		return nil, false, ctx.Err()
 	}
+}
+
+// unanswered reports whether the handshake of s, which has ended, did so for no other reason than that no answer came.
+func (c *Client) unanswered(s *Session) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var end *session.End
+	if !errors.As(s.machine.Err(), &end) {
+		return false
+	}
+	switch end.Code() {
+	case reason.HandshakeTimeout, reason.PeerAvailable:
+		return true
+	}
+	return end.By == session.Link && c.keeper.ended() == nil
 }
 
 // Done is closed when the Client has ended: by Close, or because the relay refused it for good. Its sessions have ended,

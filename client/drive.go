@@ -40,13 +40,21 @@ func (s *Session) apply(e session.Effects) {
 
 // settle ends a step of the machine: whatever it wants next will come.
 func (s *Session) settle() {
-	if s.on != nil && s.machine.WantsToSend() {
-		s.on.wants(s)
+	if s.machine.WantsToSend() {
+		s.carrier.wants(s)
 	}
 	if s.machine.Done() {
-		s.keeper.remove(s)
+		s.carrier.remove(s)
 	}
 	s.arm()
+}
+
+// wants sees to it that s is asked for what it has to send; while there is no link nobody is, and linkUp says it again.
+// It makes keeper a carrier, with remove.
+func (k *keeper) wants(s *Session) {
+	if s.on != nil {
+		s.on.wants(s)
+	}
 }
 
 // start gives the machine its first turn.
@@ -89,7 +97,7 @@ func (s *Session) receive(l *link, h *envelope.Header, ciphertext []byte, now ti
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.on == l {
-		s.apply(s.machine.Receive(h, ciphertext, now))
+		s.apply(s.native.Receive(h, ciphertext, now))
 	}
 }
 
@@ -97,7 +105,7 @@ func (s *Session) linkStatus(l *link, st envelope.Status, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.on == l {
-		s.apply(s.machine.LinkStatus(st, now))
+		s.apply(s.native.LinkStatus(st, now))
 	}
 }
 
@@ -107,7 +115,7 @@ func (s *Session) linkLost(l *link) {
 	defer s.mu.Unlock()
 	if s.on == l {
 		s.on, s.lost = nil, l.err
-		s.apply(s.machine.LinkLost(time.Now()))
+		s.apply(s.native.LinkLost(time.Now()))
 	}
 }
 
@@ -116,7 +124,7 @@ func (s *Session) linkUp(l *link) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.on = l
-	s.apply(s.machine.LinkUp(time.Now()))
+	s.apply(s.native.LinkUp(time.Now()))
 }
 
 // abandon ends the session, for there will be no link any more.
@@ -124,12 +132,12 @@ func (s *Session) abandon(why *Error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.on, s.lost = nil, why
-	s.apply(s.machine.Abandon(time.Now()))
+	s.apply(s.native.Abandon(time.Now()))
 }
 
 // settleReach notes whether frames reach the peer now, and tells it when that changes.
 func (s *Session) settleReach() {
-	if now := s.on != nil && s.machine.Reachable(); now != s.reachable {
+	if now := s.machine.Reachable(); now != s.reachable {
 		s.reachable = now
 		close(s.reachChanged)
 		s.reachChanged = make(chan struct{})
@@ -146,7 +154,7 @@ func (s *Session) transmit(l *link, max int) (out []byte, frames int) {
 	if s.on != l {
 		return nil, 0
 	}
-	out, frames = s.machine.Transmit(make([]byte, 0, max), max, time.Now())
+	out, frames = s.native.Transmit(make([]byte, 0, max), max, time.Now())
 	s.settle()
 	return out, frames
 }

@@ -87,7 +87,7 @@ func TestAPeerThatIsAwayIsNotSlowAndOneThatAnswersIs(t *testing.T) {
 		before := time.Now()
 		for {
 			s.mu.Lock()
-			frames(t, s.machine, func(h *envelope.Header, ciphertext []byte) { up.Receive(h, ciphertext, time.Now()) })
+			frames(t, s.native, func(h *envelope.Header, ciphertext []byte) { up.Receive(h, ciphertext, time.Now()) })
 			s.mu.Unlock()
 			frames(t, up, func(h *envelope.Header, ciphertext []byte) { s.receive(s.on, h, ciphertext, time.Now()) })
 			time.Sleep(time.Second)

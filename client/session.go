@@ -28,13 +28,19 @@ const (
 //
 // Send blocks while the peer's window is full, so two applications that only send and never Recv block each other, as
 // over TCP.
+//
+// Package legacy makes sessions of another protocol behind this type, which promises less: they end with their link, and
+// never cleanly. What its methods do then is said at each (Legacy tells), and the rest in that package.
 type Session struct {
 	// Static.
-	id      string
-	keeper  *keeper
-	peer    identity.Key
-	profile identity.Profile
-	onOpen  func(*Session) // the peer has proved itself; called once, must not block
+	id          string
+	carrier     carrier
+	sendTimeout time.Duration // see Config.SendTimeout
+	peer        identity.Key
+	profile     identity.Profile
+	onOpen      func(*Session)   // the peer has proved itself; called once, must not block; nil: nobody cares
+	native      *session.Machine // machine, as links know it; nil in a legacy session
+	legacy      legacyMachine    // machine, as package legacy knows it; nil in a native session
 
 	sending   chan struct{} // held by the one Send or CloseWrite that runs
 	receiving chan struct{} // held by the one Recv that runs
@@ -48,7 +54,7 @@ type Session struct {
 
 	// mu guards what follows: the machine takes one step at a time. Taken before link.mu.
 	mu      sync.Mutex
-	machine *session.Machine
+	machine machine
 	timer   *time.Timer // runs tick; nil until first armed
 	armed   time.Time   // when timer fires; zero: not armed
 	on      *link       // nil while there is none
@@ -60,29 +66,38 @@ type Session struct {
 }
 
 func newSession(k *keeper, m *session.Machine, onOpen func(*Session)) *Session {
+	s := makeSession(m, k, identity.Profile(m.Profile()))
+	s.native, s.peer, s.onOpen, s.sendTimeout = m, m.PeerKey(), onOpen, k.cfg.SendTimeout
+	return s
+}
+
+func makeSession(m machine, c carrier, profile identity.Profile) *Session {
 	return &Session{
-		id: m.ID(), keeper: k, reachChanged: make(chan struct{}), peer: m.PeerKey(), profile: identity.Profile(m.Profile()), onOpen: onOpen,
+		id: m.ID(), carrier: c, profile: profile, machine: m, reachChanged: make(chan struct{}),
 		sending: make(chan struct{}, 1), receiving: make(chan struct{}, 1),
 		readable: make(chan struct{}, 1), writable: make(chan struct{}, 1), acked: make(chan struct{}, 1),
 		opened: make(chan struct{}), over: make(chan struct{}), closed: make(chan struct{}),
-		machine: m,
 	}
 }
 
 // ID is the session's id. Whoever shows it to people shows its first 6 characters.
 func (s *Session) ID() string { return s.id }
 
-// Peer is the peer's static public key, proved by the handshake.
+// Peer is the peer's static public key, proved by the handshake. It is the zero Key in a legacy session, whose keys are
+// of another kind: see PairingPeerID.
 func (s *Session) Peer() identity.Key { return s.peer }
 
 // Profile is the handshake that the session was opened with.
 func (s *Session) Profile() identity.Profile { return s.profile }
 
-// PeerVersion is what the peer says it runs; at most 64 bytes.
+// PeerVersion is what the peer says it runs; at most 64 bytes. Empty in a legacy session.
 func (s *Session) PeerVersion() string {
+	if s.native == nil {
+		return ""
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.machine.PeerVersion()
+	return s.native.PeerVersion()
 }
 
 // MaxMessage is the longest message in bytes that Send takes.
@@ -114,21 +129,6 @@ func (s *Session) Reachable() (ok bool, changed <-chan struct{}) {
 	return s.reachable, s.reachChanged
 }
 
-// unanswered reports whether a handshake ended for no other reason than that no answer came.
-func (s *Session) unanswered() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var end *session.End
-	if !errors.As(s.machine.Err(), &end) {
-		return false
-	}
-	switch end.Code() {
-	case reason.HandshakeTimeout, reason.PeerAvailable:
-		return true
-	}
-	return end.By == session.Link && s.keeper.ended() == nil
-}
-
 // Send sends one message of at most MaxMessage bytes and returns when the session holds all of it, which is not yet when
 // the peer does. It blocks while the window is full. If ctx ends before the first byte was taken nothing was sent; later,
 // the message can't be finished or taken back, and the session ends with Cancelled. So it is with Config.SendTimeout,
@@ -139,7 +139,7 @@ func (s *Session) Send(ctx context.Context, msg []byte) error {
 	}
 	defer release(s.sending)
 	taken := 0
-	patience := newPatience(s.keeper.cfg.SendTimeout)
+	patience := newPatience(s.sendTimeout)
 	defer patience.stop()
 	for {
 		s.mu.Lock()
@@ -166,7 +166,7 @@ func (s *Session) Send(ctx context.Context, msg []byte) error {
 				patience.stop()
 				continue // a client that is away is not slow; a daemon is not told that it is
 			}
-			err = &Error{Reason: PeerSlow, By: "peer", Text: fmt.Sprintf("the peer has not read for %v", s.keeper.cfg.SendTimeout)}
+			err = &Error{Reason: PeerSlow, By: "peer", Text: fmt.Sprintf("the peer has not read for %v", s.sendTimeout)}
 		case <-ctx.Done():
 			err = ctx.Err()
 		}
@@ -181,15 +181,15 @@ func (s *Session) Send(ctx context.Context, msg []byte) error {
 func (s *Session) heardSince(t time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.machine.Heard().After(t) {
+	if s.native.Heard().After(t) {
 		return true
 	}
-	s.apply(s.machine.Ask(time.Now()))
+	s.apply(s.native.Ask(time.Now()))
 	return false
 }
 
 // Recv returns the next message, which the caller owns. It returns io.EOF after the peer's clean close and only then;
-// every other end is an *Error.
+// every other end is an *Error. A legacy session has no clean close, so there it never is io.EOF.
 func (s *Session) Recv(ctx context.Context) ([]byte, error) {
 	if err := acquire(ctx, s.receiving); err != nil {
 		return nil, err
@@ -228,16 +228,20 @@ func (s *Session) recv(ctx context.Context, closed <-chan struct{}) ([]byte, err
 }
 
 // CloseWrite ends this direction cleanly, after everything that was sent: the peer's Recv returns io.EOF. Recv still
-// works. Closing twice is no error.
+// works. Closing twice is no error. A legacy session can't be closed by halves: the error is errors.ErrUnsupported, and
+// nothing happens.
 func (s *Session) CloseWrite() error { return s.closeWrite(context.Background(), "", "") }
 
 // CloseWithError is Close, but the peer's Recv returns an *Error of this code (at most 64 bytes) and text (at most 1,024)
-// in place of io.EOF, after everything that was sent.
+// in place of io.EOF, after everything that was sent. In a legacy session it is Close: the peer is told nothing.
 func (s *Session) CloseWithError(code, text string) error {
 	return s.close(code, text)
 }
 
 func (s *Session) closeWrite(ctx context.Context, code, text string) error {
+	if s.native == nil {
+		return fmt.Errorf("client: a legacy session can't be closed by halves: %w", errors.ErrUnsupported)
+	}
 	if err := acquire(ctx, s.sending); err != nil {
 		return err
 	}
@@ -247,7 +251,7 @@ func (s *Session) closeWrite(ctx context.Context, code, text string) error {
 	if err := s.machine.Err(); err != nil {
 		return s.endError(err)
 	}
-	s.apply(s.machine.CloseWrite(code, text, time.Now()))
+	s.apply(s.native.CloseWrite(code, text, time.Now()))
 	return nil
 }
 
@@ -255,7 +259,7 @@ func (s *Session) closeWrite(ctx context.Context, code, text string) error {
 func (s *Session) peerClose() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if code, text, ok := s.machine.PeerClose(); ok && code != "" {
+	if code, text, ok := s.native.PeerClose(); ok && code != "" {
 		return &Error{Reason: Reason(code), By: "peer", Text: text}
 	}
 	return io.EOF
@@ -265,12 +269,17 @@ func (s *Session) peerClose() error {
 // the peer has everything and has ended its own direction: at most 5 s of the time that the peer is reachable, and a
 // minute in all. Else the session is cancelled, and Close says so. That the peer has everything is the relay's word:
 // an ack is not proved. Closing twice is no error.
+//
+// In a legacy session nobody acks and the peer is not told: Close waits, as long, until what was sent is with the link.
 func (s *Session) Close() error { return s.close("", "") }
 
 func (s *Session) close(code, text string) error {
 	s.closing.Do(func() { close(s.closed) })
 	ctx, stop := s.closeContext()
 	defer stop()
+	if s.legacy != nil {
+		return s.closeLegacy(ctx)
+	}
 	err := s.closeWrite(ctx, code, text)
 	if err != nil && ctx.Err() == nil {
 		return err // the session ended before
@@ -310,7 +319,8 @@ func (s *Session) closeContext() (context.Context, context.CancelFunc) {
 	return ctx, stop
 }
 
-// Abort ends the session at once: the peer gets Cancelled, unsent and unread messages are dropped.
+// Abort ends the session at once: the peer gets Cancelled, unsent and unread messages are dropped. The peer of a legacy
+// session gets nothing.
 func (s *Session) Abort() { s.abort(reason.Cancelled) }
 
 func (s *Session) abort(code reason.Code) {
@@ -319,7 +329,8 @@ func (s *Session) abort(code reason.Code) {
 	s.mu.Unlock()
 }
 
-// flush waits until the peer has acked everything sent, and reports whether it has.
+// flush waits until the session holds nothing that was sent, which the peer has then acked (in a legacy session: the
+// link has taken), and reports whether it is so.
 func (s *Session) flush(ctx context.Context) bool {
 	for {
 		s.mu.Lock()
