@@ -124,10 +124,19 @@ func (s *Session) Seal(plaintext []byte) ([]byte, error) {
 	return s.frame(seq, iv[:], sealed), nil
 }
 
+// MaxMessage is the longest plaintext whose frame has at most limit bytes, whatever its sequence is; at most
+// MaxPlaintext, and 0 where none fits.
+func (s *Session) MaxMessage(limit int) int {
+	room := limit - len(s.head) - frameRest - base64url.EncodedLen(ivSize) - base64url.EncodedLen(tagSize)
+	return min(max(0, base64url.DecodedLen(room)), MaxPlaintext)
+}
+
+// frameRest is how long a frame is besides its head, iv, tag and ciphertext.
+const frameRest = len(`18446744073709551615,"iv":"","tag":"","ciphertext":""}`)
+
 func (s *Session) frame(seq uint64, iv, sealed []byte) []byte {
 	ciphertext, tag := sealed[:len(sealed)-tagSize], sealed[len(sealed)-tagSize:]
-	const rest = len(`18446744073709551615,"iv":"","tag":"","ciphertext":""}`)
-	out := make([]byte, 0, len(s.head)+rest+base64url.EncodedLen(ivSize)+base64url.EncodedLen(tagSize)+
+	out := make([]byte, 0, len(s.head)+frameRest+base64url.EncodedLen(ivSize)+base64url.EncodedLen(tagSize)+
 		base64url.EncodedLen(len(ciphertext)))
 	out = strconv.AppendUint(append(out, s.head...), seq, 10)
 	out = base64url.AppendEncode(append(out, `,"iv":"`...), iv)
