@@ -47,7 +47,7 @@ type Config struct {
 	Rates *legacyrate.Rates
 	// Bridge is what legacy peers speak to.
 	Bridge *legacylink.Bridge
-	Log          *slog.Logger
+	Log    *slog.Logger
 	// Refused is told of every upgrade that is not admitted, Ended of every link that ends because of a bad message: both
 	// for counting.
 	Refused, Ended func(*reason.Error)
