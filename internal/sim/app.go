@@ -286,6 +286,9 @@ func (x *end) failed(err error) error {
 	}
 	if x == p.client && !x.opened {
 		p.waits = !x.endpoint.stopped
+		if x.endpoint.stopped && p.daemon != nil {
+			p.daemon.by = latest(p.daemon.by, w.now.Add(lifetime)) // nobody proves himself any more
+		}
 		switch why.Code() {
 		case reason.HandshakeTimeout, reason.PeerAvailable, reason.LinkLost:
 			p.patient, p.reopenAt = false, w.now

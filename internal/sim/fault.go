@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	relayv1 "github.com/getviewport/relay/gen/viewport/relay/v1"
+	"github.com/getviewport/relay/internal/envelope"
 	"github.com/getviewport/relay/internal/reason"
 	"github.com/getviewport/relay/internal/route"
 )
@@ -103,6 +105,7 @@ func (w *world) strikeLink(k Kind, l *link) bool {
 				return lost
 			}
 			lost = true
+			l.missed(message)
 		}
 	case Expire:
 		l.node.end(l, reason.New(reason.TokenExpired, ""))
@@ -230,4 +233,24 @@ func (w *world) strikeRelay(k Kind, n *node) {
 	n.stop()
 	w.downUntil = w.now.Add(w.within(20 * time.Second))
 	w.troubleUntil(w.downUntil)
+}
+
+// missed is what the endpoint of l will never hear. If the relay told it something about the link, such as that there is
+// a new daemon, it finds out by its keepalive.
+func (l *link) missed(message []byte) {
+	var b envelope.Batch
+	b.Load(message)
+	defer b.Free()
+	if b.Split(frameLimits) != nil {
+		return
+	}
+	for i := range b.Frames() {
+		h := &b.Frames()[i].Header
+		if h.Type != relayv1.FrameType_FRAME_TYPE_STATUS || len(h.Session) > 0 {
+			continue
+		}
+		for _, x := range l.endpoint.sessions {
+			x.by = latest(x.by, l.endpoint.world.now.Add(keepalive))
+		}
+	}
 }

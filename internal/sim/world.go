@@ -32,6 +32,8 @@ const (
 	heartbeat = 20 * time.Second
 	// lifetime is Config.Lifetime of the sessions.
 	lifetime = 10 * time.Minute
+	// keepalive is when a session that hears nothing asks whether its peer lives.
+	keepalive = 5 * time.Minute
 )
 
 // world is one run.
