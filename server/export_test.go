@@ -29,3 +29,6 @@ func (s *Server) CheckEmpty() error {
 	}
 	return err
 }
+
+// Targets is how many targets the hub remembers.
+func (s *Server) Targets() int { return s.hub.Totals().Targets }

@@ -57,6 +57,7 @@ func serverConfig(cfg config.Config, log *slog.Logger) server.Config {
 		Listen:              cfg.Listen,
 		AdminListen:         cfg.AdminListen,
 		AdminTokens:         cfg.AdminTokens,
+		TrustedProxies:      cfg.TrustedProxies,
 		TLSCert:             cfg.TLSCert,
 		TLSKey:              cfg.TLSKey,
 		RelayID:             cfg.RelayID,

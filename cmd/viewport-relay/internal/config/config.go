@@ -10,6 +10,7 @@ import (
 	"cmp"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"time"
@@ -26,6 +27,9 @@ type Config struct {
 	TLSCert, TLSKey string
 	// RelayID is empty when the operator gave none.
 	RelayID string
+
+	// TrustedProxies may be empty.
+	TrustedProxies []netip.Prefix
 
 	// JWKSURL and ValidateURL: at least one is set.
 	JWKSURL, ValidateURL string

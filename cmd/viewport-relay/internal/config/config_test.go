@@ -2,6 +2,7 @@ package config
 
 import (
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -69,6 +70,7 @@ func TestEverySettingReachesItsField(t *testing.T) {
 		"RELAY_MAX_ENVELOPE=64KiB", "RELAY_MAX_MESSAGE= 16000 ", "RELAY_LOG_LEVEL=debug", "RELAY_LOG_FORMAT=text",
 		"RELAY_TLS=0", "RELAY_MAX_LINKS=7", "RELAY_MAX_LINKS_PER_ADDRESS=0", "RELAY_MAX_LINKS_PER_WORKSPACE=5",
 		"RELAY_MAX_LINKS_PER_TARGET=2", "RELAY_QUEUE_BYTES=2048MiB", "RELAY_LINK_QUEUE_BYTES=64KiB",
+		"RELAY_TRUSTED_PROXIES=10.1.2.3/8, 192.0.2.7,::ffff:198.51.100.0/120,2001:db8::1",
 	}, Options{})
 	if text := serious(problems); text != "" {
 		t.Errorf("got %s", text)
@@ -83,6 +85,10 @@ func TestEverySettingReachesItsField(t *testing.T) {
 		MaxEnvelope: 64 << 10, MaxMessage: 16000, LogLevel: slog.LevelDebug, LogJSON: false,
 		MaxLinks: 7, MaxLinksPerAddress: 0, MaxLinksPerWorkspace: 5, MaxLinksPerTarget: 2,
 		QueueBytes: 2 << 30, LinkQueueBytes: 64 << 10,
+		TrustedProxies: []netip.Prefix{
+			netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32"),
+			netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("2001:db8::1/128"),
+		},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -192,6 +198,10 @@ var problemTests = map[string]struct {
 	"URL with a password": {
 		[]string{"RELAY_JWKS_URL=https://u:hunter2@x/"},
 		[]string{"//***@x/", "user name or password"}, false,
+	},
+	"proxies": {[]string{"RELAY_TRUSTED_PROXIES=10.0.0.0/8,nginx"}, []string{"no address or CIDR"}, false},
+	"proxies that are all IPv4 and more": {
+		[]string{"RELAY_TRUSTED_PROXIES=::ffff:0:0/95"}, []string{"a part of ::ffff:0:0/96"}, false,
 	},
 	"id":                {[]string{"RELAY_ID=a b"}, []string{`RELAY_ID="a b"`}, false},
 	"level":             {[]string{"RELAY_LOG_LEVEL=loud"}, []string{"debug, info, warn, error"}, false},

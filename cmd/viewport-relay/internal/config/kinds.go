@@ -195,6 +195,47 @@ var hostPort = kind{"host:port", "127.0.0.1:7782", func(v string) (any, error) {
 	return v, nil
 }}
 
+// networks are addresses and CIDRs behind commas; they become networks behind commas.
+var networks = kind{"addresses or CIDRs with commas between them", "10.0.0.0/8,192.0.2.7", func(v string) (any, error) {
+	var all []string
+	for part := range strings.SplitSeq(v, ",") {
+		part = strings.TrimSpace(part)
+		if part == "" {
+			continue
+		}
+		p, err := netip.ParsePrefix(part)
+		if err != nil {
+			a, err := netip.ParseAddr(part)
+			switch {
+			case err != nil:
+				return nil, errors.New("one of them is no address or CIDR")
+			case a.Zone() != "":
+				return nil, errors.New("one of them has a zone")
+			}
+			p = netip.PrefixFrom(a, a.BitLen())
+		}
+		// The relay compares IPv4 addresses as such, in whatever form they came.
+		if a := p.Addr(); a.Is4In6() {
+			if p.Bits() < 96 {
+				return nil, errors.New("one of them is a part of ::ffff:0:0/96 and more")
+			}
+			p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
+		}
+		all = append(all, p.Masked().String())
+	}
+	return strings.Join(all, ","), nil
+}}
+
+// parsedNetworks reads what networks makes.
+func parsedNetworks(v string) (all []netip.Prefix) {
+	for part := range strings.SplitSeq(v, ",") {
+		if p, err := netip.ParsePrefix(part); err == nil {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
 func parseURL(v string) (*url.URL, error) {
 	u, err := url.Parse(v)
 	switch {

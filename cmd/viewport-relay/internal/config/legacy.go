@@ -48,8 +48,6 @@ func legacySettings() []setting {
 		// What has no effect.
 		{name: "RELAY_ENABLE_ADMIN_HTTP", kind: boolean, fine: off, verdict: warned,
 			why: "the public port serves no admin pages yet; /metrics is on RELAY_ADMIN_LISTEN"},
-		{name: "RELAY_TRUSTED_PROXIES", kind: anything, verdict: warned,
-			why: "nothing depends on a peer's address yet; X-Forwarded-For is not read"},
 		{name: "RELAY_MODE", kind: oneOf("dev", "staging", "prod"), verdict: warned,
 			why: "there are no modes: nothing is looser in development"},
 		{name: "RELAY_TLS_TERMINATION", kind: oneOf("self", "platform"), verdict: warned,

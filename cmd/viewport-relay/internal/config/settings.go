@@ -87,6 +87,12 @@ func honouredSettings() []setting {
 			set: into(func(d *draft) *string { return &d.tlsMode }),
 			doc: "1: don't start without a certificate and key. 0: don't start with one. auto: TLS when both are given."},
 
+		{name: "RELAY_TRUSTED_PROXIES", kind: networks,
+			set: func(d *draft, v any) { d.TrustedProxies = parsedNetworks(v.(string)) },
+			doc: "Addresses or networks of the proxies in front that append to X-Forwarded-For. A WebSocket that comes " +
+				"from one counts as coming from the right-most address there that is none of them. Unset: the address " +
+				"of the connection counts, and X-Forwarded-For is not read."},
+
 		{name: "RELAY_JWKS_URL", kind: address("https://api.example.com/.well-known/jwks.json"),
 			set: into(func(d *draft) *string { return &d.JWKSURL }),
 			doc: "Where the platform publishes the keys that sign tokens. At least one of this and " +
