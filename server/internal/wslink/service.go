@@ -6,6 +6,7 @@
 package wslink
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -53,10 +54,16 @@ type Config struct {
 	Refused, Ended func(*reason.Error)
 }
 
+// admitFunc asks whether an upgrade may become a link, and of what kind: what is to be re-checked, what the hub is told,
+// and what is spoken.
+type admitFunc func(ctx context.Context, u *upgrade) (admission.Request, hub.Info, Dialect, error)
+
 // Service is the handler of upgrades. Its links belong to the hub, which waits for them; Wait waits for the upgrades.
 type Service struct {
 	Config
 	announcement []byte
+	// native and legacy admit an upgrade that asks for the native protocol, and one that does not.
+	native, legacy admitFunc
 
 	logged link.EverySecond // turnAway's lines
 
@@ -69,7 +76,9 @@ type Service struct {
 
 // New returns the service.
 func New(c Config) *Service {
-	return &Service{Config: c, announcement: relayws.Announcement(c.Announced.Pairs())}
+	s := &Service{Config: c, announcement: relayws.Announcement(c.Announced.Pairs())}
+	s.native, s.legacy = s.admitNative, s.admitLegacy
+	return s
 }
 
 // Wait has further upgrades refused and returns when none is under way. Call it when the server that serves them has been

@@ -49,9 +49,9 @@ func (u *upgrade) run() *refusal {
 	if refused := u.parse(); refused != nil {
 		return refused
 	}
-	admit := s.admitLegacy
+	admit := s.legacy
 	if u.native {
-		admit = s.admitNative
+		admit = s.native
 	}
 	request, info, d, err := admit(ctx, u)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -22,6 +23,7 @@ import (
 	"github.com/getviewport/relay/internal/wsconn"
 	"github.com/getviewport/relay/server/internal/admission"
 	"github.com/getviewport/relay/server/internal/hub"
+	"github.com/getviewport/relay/server/internal/legacyrate"
 	"github.com/getviewport/relay/server/internal/quota"
 )
 
@@ -39,12 +41,12 @@ type fixture struct {
 }
 
 // serve starts a Service. d is what an upgrade speaks, whoever asks; nil: nothing but the native protocol.
-func serve(t *testing.T, d func() dialect, changes ...func(*Config)) *fixture {
+func serve(t *testing.T, d func() Dialect, changes ...func(*Config)) *fixture {
 	t.Helper()
 	f := &fixture{t: t}
 	c := Config{
 		Hub: hub.New(route.Limits{Heartbeat: time.Hour}, envelope.Limits{MaxEnvelope: 1 << 16, MaxBatch: 1 << 16}), Quotas: quota.New(quota.Limits{}),
-		MessageBytes: 1 << 20, Log: slog.New(slog.DiscardHandler),
+		MessageBytes: 1 << 20, Rates: legacyrate.New(legacyrate.Limits{}), Log: slog.New(slog.DiscardHandler),
 		Refused: func(*reason.Error) { f.refused.Add(1) }, Ended: func(*reason.Error) {},
 	}
 	for _, change := range changes {
@@ -52,7 +54,7 @@ func serve(t *testing.T, d func() dialect, changes ...func(*Config)) *fixture {
 	}
 	f.Service = New(c)
 	if d != nil {
-		f.legacy = func(context.Context, *upgrade) (admission.Request, hub.Info, dialect, error) {
+		f.legacy = func(context.Context, *upgrade) (admission.Request, hub.Info, Dialect, error) {
 			x := d()
 			return admission.Request{}, hub.Info{Workspace: "w", Target: "t", Peer: route.Peer{Role: route.Client}}, x, nil
 		}
@@ -79,14 +81,16 @@ func (f *fixture) dial(protocols ...string) (*wsconn.Conn, string, error) {
 	return d.Dial(ctx, f.url+"/ws?role=client&workspaceId=w", wsconn.Config{Limit: 1 << 20})
 }
 
+func newEcho() *echo { return &echo{native{messageBytes: 1 << 20}} }
+
 // echo answers each message, and panics at some.
 type echo struct{ native }
 
-func (e *echo) greet(c *wsconn.Conn, dst []byte) []byte {
+func (e *echo) Greet(c *wsconn.Conn, dst []byte) []byte {
 	return c.AppendMessage(dst, wsconn.Text, []byte("hello"))
 }
 
-func (e *echo) receive(l *hub.Link, _ wsconn.Kind, msg []byte) *reason.Error {
+func (e *echo) Receive(l *hub.Link, _ wsconn.Kind, msg []byte) *reason.Error {
 	switch string(msg) {
 	case "read":
 		panic("reading")
@@ -97,7 +101,7 @@ func (e *echo) receive(l *hub.Link, _ wsconn.Kind, msg []byte) *reason.Error {
 	return nil
 }
 
-func (e *echo) send(c *wsconn.Conn, dst []byte, o *envelope.Outgoing) []byte {
+func (e *echo) Send(c *wsconn.Conn, dst []byte, o *envelope.Outgoing) []byte {
 	b := o.AppendTo(nil)
 	if strings.Contains(string(b), "write") {
 		panic("writing")
@@ -106,7 +110,7 @@ func (e *echo) send(c *wsconn.Conn, dst []byte, o *envelope.Outgoing) []byte {
 }
 
 func TestAPanicEndsTheLinkThatItIsInAndNoOther(t *testing.T) {
-	f := serve(t, func() dialect { return new(echo) })
+	f := serve(t, func() Dialect { return newEcho() })
 	open := func() *wsconn.Conn {
 		c, _, err := f.dial()
 		if err != nil {
@@ -139,7 +143,7 @@ func TestAPanicEndsTheLinkThatItIsInAndNoOther(t *testing.T) {
 }
 
 func TestAPanicDuringAnUpgradeIsAnsweredAndGivesEverythingBack(t *testing.T) {
-	f := serve(t, func() dialect { panic("admitting") })
+	f := serve(t, func() Dialect { panic("admitting") })
 	_, _, err := f.dial()
 	if e, ok := errors.AsType[*wsconn.DialError](err); !ok || e.Status != 500 || !strings.Contains(string(e.Body), "INTERNAL") {
 		t.Errorf("got %v, want 500", err)
@@ -150,7 +154,7 @@ func TestAPanicDuringAnUpgradeIsAnsweredAndGivesEverythingBack(t *testing.T) {
 }
 
 func TestATokenIsEchoedOnlyWhereNothingElseWasOffered(t *testing.T) {
-	f := serve(t, func() dialect { return new(echo) })
+	f := serve(t, func() Dialect { return newEcho() })
 	for offer, want := range map[string]string{"chat": "chat", "": relayws.TokenEntry("0123456789")} {
 		var offers []string
 		if offer != "" {
@@ -167,28 +171,19 @@ func TestATokenIsEchoedOnlyWhereNothingElseWasOffered(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotTheNativeProtocolIsRefusedWhileThereIsNoOther(t *testing.T) {
-	_, _, err := serve(t, nil).dial("viewport.v1")
-	if e, ok := errors.AsType[*wsconn.DialError](err); !ok || e.Status != http.StatusNotImplemented {
-		t.Errorf("got %v, want 501", err)
-	}
-}
-
 func TestTooManyUpgradesOfAnAddressAreToldWhenToComeBack(t *testing.T) {
-	var asked []netip.Addr
-	f := serve(t, nil, func(c *Config) {
-		c.AllowUpgrade = func(a netip.Addr) bool {
-			asked = append(asked, a)
-			return false
-		}
+	f := serve(t, func() Dialect { return newEcho() }, func(c *Config) {
+		c.Rates = legacyrate.New(legacyrate.Limits{Upgrade: legacyrate.Limit{PerMinute: 1, Keys: 8}})
 	})
-	_, _, err := f.dial()
-	e, ok := errors.AsType[*wsconn.DialError](err)
-	if !ok || e.Status != 429 || e.Header.Get("Retry-After") != "60" || string(e.Body) != `{"ok":false,"reason":"RATE_LIMITED"}` {
-		t.Errorf("got %v, want 429 and when", err)
+	c, _, err := f.dial()
+	if err != nil {
+		t.Fatal(err)
 	}
-	if len(asked) != 1 || asked[0] != netip.AddrFrom4([4]byte{127, 0, 0, 1}) {
-		t.Errorf("got %v, want one upgrade from 127.0.0.1", asked)
+	c.Abort()
+	_, _, err = f.dial()
+	e, ok := errors.AsType[*wsconn.DialError](err)
+	if !ok || e.Status != 429 || e.Header.Get("Retry-After") == "" || string(e.Body) != `{"ok":false,"reason":"RATE_LIMITED"}` {
+		t.Errorf("got %v, want 429 and when", err)
 	}
 }
 
@@ -203,15 +198,15 @@ func TestThatAPeerLeavesGivesItsPlaceBackHoweverItLeaves(t *testing.T) {
 		"a fault": func(c *wsconn.Conn) { _, _ = c.NetConn().Write([]byte{0xff, 0x80, 0, 0, 0, 0}) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := serve(t, func() dialect { return new(echo) })
+			f := serve(t, func() Dialect { return newEcho() })
 			c, _, err := f.dial()
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer c.Abort()
 			leave(c)
-			for f.Quotas.Used().Links > 0 {
-				time.Sleep(time.Millisecond) // there is nothing to be told by
+			for !f.Quotas.Empty() {
+				runtime.Gosched() // there is nothing to be told by
 			}
 		})
 	}
