@@ -86,7 +86,17 @@ func serverConfig(cfg config.Config, log *slog.Logger) server.Config {
 			ProcessBytes:      int64(cfg.QueueBytes),
 			LinkBytes:         int64(cfg.LinkQueueBytes),
 		},
-		Log: log,
+		LegacyRates: server.LegacyRates{
+			Upgrades:        orUnlimited(cfg.LegacyRates.Upgrades),
+			KeyExchanges:    orUnlimited(cfg.LegacyRates.KeyExchanges),
+			Pairings:        orUnlimited(cfg.LegacyRates.Pairings),
+			ClientFrames:    orUnlimited(cfg.LegacyRates.ClientFrames),
+			WorkspaceFrames: orUnlimited(cfg.LegacyRates.WorkspaceFrames),
+			DaemonFrames:    orUnlimited(cfg.LegacyRates.DaemonFrames),
+		},
+		WorkerTransport: cfg.WorkerTransport,
+		QueryTokens:     cfg.QueryTokens,
+		Log:             log,
 	}
 }
 

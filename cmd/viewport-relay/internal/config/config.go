@@ -51,12 +51,21 @@ type Config struct {
 	// MaxLinks counts; the others too, with 0 when off.
 	MaxLinks                                                    int
 	MaxLinksPerAddress, MaxLinksPerWorkspace, MaxLinksPerTarget int
+	// LegacyRates count by the minute, with 0 when off.
+	LegacyRates LegacyRates
+	// WorkerTransport lets legacy workers in, QueryTokens tokens in URLs.
+	WorkerTransport, QueryTokens bool
 	// QueueBytes is the process's, LinkQueueBytes each link's.
 	QueueBytes, LinkQueueBytes int
 
 	LogLevel slog.Level
 	// LogJSON: one JSON object a line, else text.
 	LogJSON bool
+}
+
+// LegacyRates are the rates of legacy peers.
+type LegacyRates struct {
+	Upgrades, KeyExchanges, Pairings, ClientFrames, WorkspaceFrames, DaemonFrames int
 }
 
 // Options are where a configuration comes from besides the environment.

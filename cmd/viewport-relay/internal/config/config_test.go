@@ -50,6 +50,9 @@ func TestTheDefaultsAreTheDocumentedOnes(t *testing.T) {
 		Heartbeat:       20 * time.Second, ReadinessDelay: 5 * time.Second, DrainTime: 25 * time.Second,
 		SessionWindow: 1048576, MaxEnvelope: 2097152, MaxMessage: 524288,
 		MaxLinks: 20000, MaxLinksPerAddress: 1000, MaxLinksPerWorkspace: 5000, MaxLinksPerTarget: 1000,
+		LegacyRates: LegacyRates{
+			Upgrades: 120, KeyExchanges: 60, Pairings: 30, ClientFrames: 240, WorkspaceFrames: 1200, DaemonFrames: 2400,
+		},
 		QueueBytes: 1 << 30, LinkQueueBytes: 64 << 20,
 		LogLevel: slog.LevelInfo, LogJSON: true,
 	}
@@ -70,6 +73,9 @@ func TestEverySettingReachesItsField(t *testing.T) {
 		"RELAY_MAX_ENVELOPE=64KiB", "RELAY_MAX_MESSAGE= 16000 ", "RELAY_LOG_LEVEL=debug", "RELAY_LOG_FORMAT=text",
 		"RELAY_TLS=0", "RELAY_MAX_LINKS=7", "RELAY_MAX_LINKS_PER_ADDRESS=0", "RELAY_MAX_LINKS_PER_WORKSPACE=5",
 		"RELAY_MAX_LINKS_PER_TARGET=2", "RELAY_QUEUE_BYTES=2048MiB", "RELAY_LINK_QUEUE_BYTES=64KiB",
+		"RELAY_UPGRADE_RATE_PER_MINUTE=11", "RELAY_KEX_INIT_RATE_PER_MINUTE=12", "RELAY_PAIRING_RATE_PER_MINUTE=13",
+		"RELAY_RUNTIME_RATE_PER_MINUTE=14", "RELAY_RUNTIME_RATE_PER_MINUTE_WORKSPACE=15",
+		"RELAY_DAEMON_RUNTIME_RATE_PER_MINUTE=0", "RELAY_WORKER_TRANSPORT=on", "RELAY_MODE=dev",
 		"RELAY_TRUSTED_PROXIES=10.1.2.3/8, 192.0.2.7,::ffff:198.51.100.0/120,2001:db8::1",
 	}, Options{})
 	if text := serious(problems); text != "" {
@@ -85,6 +91,10 @@ func TestEverySettingReachesItsField(t *testing.T) {
 		MaxEnvelope: 64 << 10, MaxMessage: 16000, LogLevel: slog.LevelDebug, LogJSON: false,
 		MaxLinks: 7, MaxLinksPerAddress: 0, MaxLinksPerWorkspace: 5, MaxLinksPerTarget: 2,
 		QueueBytes: 2 << 30, LinkQueueBytes: 64 << 10,
+		LegacyRates: LegacyRates{
+			Upgrades: 11, KeyExchanges: 12, Pairings: 13, ClientFrames: 14, WorkspaceFrames: 15, DaemonFrames: 0,
+		},
+		WorkerTransport: true, QueryTokens: true,
 		TrustedProxies: []netip.Prefix{
 			netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32"),
 			netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("2001:db8::1/128"),
@@ -92,6 +102,28 @@ func TestEverySettingReachesItsField(t *testing.T) {
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestUpgradesAreNotCountedWhereAllComeFromOneAddressUnlessThatIsAskedFor(t *testing.T) {
+	for _, test := range []struct {
+		environ []string
+		want    int
+	}{
+		{nil, 120},
+		{[]string{"RELAY_MAX_LINKS_PER_ADDRESS=0"}, 0},
+		{[]string{"RELAY_MAX_LINKS_PER_ADDRESS=0", "RELAY_UPGRADE_RATE_PER_MINUTE=9"}, 9},
+	} {
+		if got, _ := load(test.environ...); got.LegacyRates.Upgrades != test.want {
+			t.Errorf("%q: got %d upgrades, want %d", test.environ, got.LegacyRates.Upgrades, test.want)
+		}
+	}
+}
+
+func TestWorkersAreNotLetInWithoutAPlatformToAsk(t *testing.T) {
+	_, problems := Load([]string{"RELAY_JWKS_URL=https://p/jwks", "RELAY_WORKER_TRANSPORT=on"}, Options{})
+	if text := serious(problems); !strings.Contains(text, "RELAY_WORKER_TRANSPORT is on without RELAY_VALIDATE_URL") {
+		t.Errorf("got %q", text)
 	}
 }
 

@@ -149,6 +149,9 @@ func oneOf(values ...string) kind {
 // boolean is spelled as today's relay wants it, in lower case.
 var boolean = oneOf("0", "1", "false", "true", "no", "yes", "off", "on")
 
+// on says what a boolean means.
+func on(v string) bool { return v == "1" || v == "true" || v == "yes" || v == "on" }
+
 // lowerOneOf is oneOf for values whose case today's relay does not look at.
 func lowerOneOf(values ...string) kind {
 	k := oneOf(values...)

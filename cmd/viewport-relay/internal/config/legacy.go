@@ -9,8 +9,7 @@ func legacySettings() []setting {
 	const (
 		onePlace  = "this version is one process and routes within it"
 		apart     = onePlace + ": peers on different relays would not meet"
-		noBridge  = "this version has no WebSocket bridge yet, and gRPC links are not limited by it"
-		noLimit   = "this version's limits are fixed (docs/protocol.md); this one is not among them yet"
+		fixed     = "it is fixed here (docs/protocol.md, Legacy frames in envelopes)"
 		noHTTP    = "/state and /logs are not served yet"
 		inherent  = "this relay needs no such table or timer"
 		mTLS      = "this version presents no client certificate to the platform yet"
@@ -48,8 +47,6 @@ func legacySettings() []setting {
 		// What has no effect.
 		{name: "RELAY_ENABLE_ADMIN_HTTP", kind: boolean, fine: off, verdict: warned,
 			why: "the public port serves no admin pages yet; /metrics is on RELAY_ADMIN_LISTEN"},
-		{name: "RELAY_MODE", kind: oneOf("dev", "staging", "prod"), verdict: warned,
-			why: "there are no modes: nothing is looser in development"},
 		{name: "RELAY_TLS_TERMINATION", kind: oneOf("self", "platform"), verdict: warned,
 			why: "RELAY_TLS and the certificate alone decide whether the port is TLS or plain"},
 		{name: "RELAY_TLS_HOST", kind: anything, verdict: warned,
@@ -82,10 +79,7 @@ func legacySettings() []setting {
 		"RELAY_PRESENCE_SYNC_INTERVAL_MS", "RELAY_PRESENCE_RESOLVE_CACHE_MAX",
 		"RELAY_BUS_POLL_INTERVAL_MS", "RELAY_BUS_PULL_LIMIT", "RELAY_BUS_PULL_WAIT_MS",
 		"RELAY_BUS_SIGNATURE_MAX_SKEW_MS", "RELAY_BUS_FRESHNESS_TRACK_MAX")
-	many(warned, positive, noLimit, "RELAY_UPGRADE_RATE_PER_MINUTE")
-	many(warned, positive, noBridge, "RELAY_MAX_FRAME_BYTES", "RELAY_MAX_PENDING_BYTES",
-		"RELAY_KEX_INIT_RATE_PER_MINUTE", "RELAY_RUNTIME_RATE_PER_MINUTE", "RELAY_RUNTIME_RATE_PER_MINUTE_WORKSPACE",
-		"RELAY_DAEMON_RUNTIME_RATE_PER_MINUTE", "RELAY_PAIRING_RATE_PER_MINUTE",
+	many(warned, positive, fixed, "RELAY_MAX_FRAME_BYTES", "RELAY_MAX_PENDING_BYTES",
 		"RELAY_PING_INTERVAL_MS", "RELAY_PONG_TIMEOUT_MS", "RELAY_IDLE_TIMEOUT_MS")
 	many(warned, positive, inherent, "RELAY_UPGRADE_BUCKET_MAX", "RELAY_KEX_RATE_LIMITER_MAX_KEYS",
 		"RELAY_RUNTIME_RATE_LIMITER_MAX_KEYS", "RELAY_RUNTIME_WORKSPACE_RATE_LIMITER_MAX_KEYS",

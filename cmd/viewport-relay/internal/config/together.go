@@ -18,6 +18,13 @@ func (l *loader) checkTogether() {
 	l.checkAdmission()
 	l.checkAdmin()
 	l.checkLimits()
+	if d.WorkerTransport && d.ValidateURL == "" {
+		l.report(Error, l.name("RELAY_WORKER_TRANSPORT")+" is on without RELAY_VALIDATE_URL: nobody is there to be asked",
+			"set RELAY_VALIDATE_URL, whose origin workers ask, or switch it off")
+	}
+	if d.MaxLinksPerAddress == 0 && !l.has("RELAY_UPGRADE_RATE_PER_MINUTE") {
+		d.LegacyRates.Upgrades = 0 // all upgrades come from a terminator's address
+	}
 	if d.Heartbeat > 30*time.Second {
 		l.report(Note, l.name("RELAY_HEARTBEAT")+" is above the 30 s after which some terminators cut a silent link",
 			"keep it at 20s where one stands in front")
