@@ -36,7 +36,7 @@ func (s *Service) hold(x *socket, d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	end := func() { x.conn.End(x.dialect.Farewell(x.link.Err())) }
-	if s.closed {
+	if s.closed || x.released {
 		end()
 		return
 	}
@@ -50,6 +50,7 @@ func (s *Service) hold(x *socket, d time.Duration) {
 func (s *Service) released(x *socket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	x.released = true
 	if timer := s.held[x]; timer != nil {
 		timer.Stop()
 		delete(s.held, x)

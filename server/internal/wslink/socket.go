@@ -30,6 +30,8 @@ type socket struct {
 	link    *hub.Link      // nil until attached
 	checks  *recheck.Watch // nil without
 	conn    *wsconn.Conn   // nil until upgraded
+
+	released bool // guarded by service.mu: the connection has ended, and is not to be held
 }
 
 // attach gets a link from the hub: it may wait for a probe of an older daemon, and it is where a second daemon is refused.
