@@ -25,7 +25,6 @@ import (
 type wsStream struct {
 	grpc.ClientStream // nil: what is not below is not used
 	conn              *wsconn.Conn
-	closed            bool
 }
 
 func (s *wsStream) Send(b *relayv1.EnvelopeBatch) error {

@@ -1,5 +1,5 @@
-// Package relayws is what both ends of the native protocol over WebSocket have to agree on beside its messages: how it is
-// asked for, and how a link's last word is written (docs/protocol.md, WebSocket).
+// Package relayws is what both ends of the native protocol over WebSocket have to agree on beside its messages: how it
+// is asked for, and how a link's last word is written (docs/protocol.md, WebSocket).
 package relayws
 
 import (
@@ -55,8 +55,8 @@ func FormatEnd(e *reason.Error) string {
 	return text
 }
 
-// ParseEnd reads the text of a close frame of CodeEnded. A text that is none gives INTERNAL, and a code that this release
-// does not know comes as it is: it is final.
+// ParseEnd reads the text of a close frame of CodeEnded. A text that is none gives INTERNAL, and a code that this
+// release does not know comes as it is: it is final.
 func ParseEnd(text string) *reason.Error {
 	code, retry, retries := strings.Cut(text, " ")
 	if code == "" || strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") != "" {

@@ -1,5 +1,5 @@
-// Package link is what links have in common whatever carries them, gRPC or WebSocket: what an admitted peer is told, and
-// what is kept of it.
+// Package link is what links have in common whatever carries them, gRPC or WebSocket: what an admitted peer is told,
+// and what is kept of it.
 //
 // It admits nobody and moves nothing.
 package link

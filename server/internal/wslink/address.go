@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// client returns where a request comes from: the address for limits, and what operators are shown. Behind trusted proxies
-// it is the right-most address of X-Forwarded-For that is not one of them, because what stands left of it is whatever its
-// owner wrote. What is no address ends the search.
+// client returns where a request comes from: the address for limits, and what operators are shown. Behind trusted
+// proxies it is the right-most address of X-Forwarded-For that is not one of them, because what stands left of it is
+// whatever its owner wrote. What is no address ends the search.
 func (s *Service) client(r *http.Request) (from netip.Addr, source string) {
 	socket, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
