@@ -46,6 +46,9 @@ var known = map[string]string{
 	"github.com/getviewport/relay/server/internal/admission.newKeyring": "net/http.Client",
 	"github.com/getviewport/relay/server/internal/admission.roundTrip":  "net/http.Client",
 	"github.com/getviewport/relay/server/internal/admission":            "net/http.Client",
+	"github.com/getviewport/relay/server/internal/worker":               "net/http.Client",
+	// The default of its own client, ws.Dialer, which nothing calls: of the package only frame rules and masking are used.
+	"github.com/gobwas/ws": "net.Dialer",
 	// Parts of gRPC's client, which only grpc.NewClient starts: it is among those that are missing.
 	"google.golang.org/grpc/internal.NetDialerWithTCPKeepalive":        "net.Dialer",
 	"google.golang.org/grpc/internal/transport.doHTTPConnectHandshake": "net/http/httputil.DumpResponse",
