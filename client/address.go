@@ -6,10 +6,9 @@ import (
 	"net"
 	"net/url"
 	"strings"
-)
 
-// webSocketPath is where a relay takes WebSocket links.
-const webSocketPath = "/ws"
+	"github.com/getviewport/relay/internal/relayws"
+)
 
 // address is where a relay is, as Config.Relay says it.
 type address struct {
@@ -24,7 +23,7 @@ func parseRelay(relay string) (address, error) {
 		return address{}, fmt.Errorf("client: Config.Relay: %q %s; give https://host[:port], http://host[:port], host:port, "+
 			"or wss://host[:port][/path] or ws://… for WebSocket alone", relay, why)
 	}
-	a := address{path: webSocketPath}
+	a := address{path: relayws.Path}
 	if host, port, err := net.SplitHostPort(relay); err == nil && port != "" && !strings.Contains(relay, "://") {
 		ip := net.ParseIP(host)
 		loopback := host == "localhost" || ip != nil && ip.IsLoopback()

@@ -121,7 +121,7 @@ func TestARefusalBeforeTheWebSocketIsTheRelaysOwnError(t *testing.T) {
 	f := newFront(t)
 	d := newTestDialer(t, strings.Replace(f.URL, "http", "ws", 1), new(bytes.Buffer))
 	for _, code := range reason.All() {
-		if info, _ := reason.Lookup(code); info.HTTP == 0 {
+		if info, _ := reason.Lookup(code); info.HTTP == 0 || code == reason.FrameInvalid || code == reason.TokenMissing {
 			continue
 		}
 		f.answer = refuse(code)
@@ -133,6 +133,35 @@ func TestARefusalBeforeTheWebSocketIsTheRelaysOwnError(t *testing.T) {
 	}
 	if strings.Contains(f.took(), overGRPC) {
 		t.Error("gRPC was tried at a ws:// address")
+	}
+}
+
+func TestARequestThatWasChangedOnTheWayIsTriedAgainAndNoRefusal(t *testing.T) {
+	f := newFront(t)
+	d := newTestDialer(t, strings.Replace(f.URL, "http", "ws", 1), new(bytes.Buffer))
+	for _, code := range []reason.Code{reason.FrameInvalid, reason.TokenMissing} {
+		f.answer = refuse(code)
+		if why := d.fails(t); why.Reason != LinkLost || why.By != "link" || !strings.Contains(why.Text, string(code)) {
+			t.Errorf("%s: got %v", code, why)
+		}
+	}
+	d.cfg.Token = StaticToken("")
+	if why := d.fails(t); why.Reason != Reason(reason.TokenMissing) || why.By != "relay" {
+		t.Errorf("without a token: got %v", why)
+	}
+}
+
+func TestATokenThatIsNoneIsNotOfferedAsASubprotocol(t *testing.T) {
+	f := newFront(t)
+	d := newTestDialer(t, strings.Replace(f.URL, "http", "ws", 1), new(bytes.Buffer))
+	for _, token := range []string{"a, viewport.other", "a b", "a\r\nX: y", "ä"} {
+		d.cfg.Token = StaticToken(token)
+		if why := d.fails(t); why.Reason != TokenInvalid {
+			t.Errorf("%q: got %v", token, why)
+		}
+	}
+	if tried := f.took(); tried != "" {
+		t.Errorf("tried %s", tried)
 	}
 }
 

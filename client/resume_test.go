@@ -107,72 +107,79 @@ func (f *flow) end() {
 }
 
 func TestASessionGoesOnWhenTheRelayRestarts(t *testing.T) {
-	e := start(t)
-	e.listen()
-	up, down := e.open(e.dial())
-	flows := []*flow{e.flow(up, down), e.flow(down, up)}
-	for range 3 {
-		e.relay.Restart()
-		e.reach(up, true)
-		e.reach(down, true)
-	}
-	for _, f := range flows {
-		f.end()
-	}
+	overEach(t, func(e *env) {
+		e.listen()
+		up, down := e.open(e.dial())
+		flows := []*flow{e.flow(up, down), e.flow(down, up)}
+		for range 3 {
+			e.relay.Restart()
+			e.reach(up, true)
+			e.reach(down, true)
+		}
+		for _, f := range flows {
+			f.end()
+		}
+	})
 }
 
 func TestASessionGoesOnWhenEitherNetworkIsCut(t *testing.T) {
-	e := start(t)
-	clients, daemons := newPath(t, e.relay.Addr), newPath(t, e.relay.Addr)
-	e.listenVia(daemons)
-	up, down := e.open(e.dialVia(clients))
-	flows := []*flow{e.flow(up, down), e.flow(down, up)}
-	for i := range 6 {
-		p := []*path{clients, daemons}[i%2]
-		p.cut(true)
-		e.reach(up, false) // the client hears of its own link and of its daemon's
-		p.cut(false)
-		e.reach(up, true)
-	}
-	for _, f := range flows {
-		f.end()
-	}
-	if err := up.Close(); err != nil {
-		t.Errorf("Close: %v", err)
-	}
+	overEach(t, func(e *env) {
+		t := e.t
+		clients, daemons := newPath(t, e.relay.Addr), newPath(t, e.relay.Addr)
+		e.listenVia(daemons)
+		up, down := e.open(e.dialVia(clients))
+		flows := []*flow{e.flow(up, down), e.flow(down, up)}
+		for i := range 6 {
+			p := []*path{clients, daemons}[i%2]
+			p.cut(true)
+			e.reach(up, false) // the client hears of its own link and of its daemon's
+			p.cut(false)
+			e.reach(up, true)
+		}
+		for _, f := range flows {
+			f.end()
+		}
+		if err := up.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
 }
 
 func TestALinkThatIsABlackHoleIsFoundDeadEvenByAWriterThatIsStuck(t *testing.T) {
-	e := start(t, relaytest.WithHeartbeat(200*time.Millisecond))
-	clients := newPath(t, e.relay.Addr)
-	e.listen()
-	up, down := e.open(e.dialVia(clients))
-	f := e.flow(up, down)
-	clients.blackHole(true)
-	e.reach(up, false)
-	clients.blackHole(false)
-	e.reach(up, true)
-	f.end()
+	overEach(t, func(e *env) {
+		t := e.t
+		clients := newPath(t, e.relay.Addr)
+		e.listen()
+		up, down := e.open(e.dialVia(clients))
+		f := e.flow(up, down)
+		clients.blackHole(true)
+		e.reach(up, false)
+		clients.blackHole(false)
+		e.reach(up, true)
+		f.end()
+	}, relaytest.WithHeartbeat(200*time.Millisecond))
 }
 
 func TestOpenWaitsForTheRelayAndTheDaemonToComeBack(t *testing.T) {
-	e := start(t)
-	daemons := newPath(t, e.relay.Addr)
-	e.listenVia(daemons)
-	c := e.dial()
-	e.open(c)
-	daemons.cut(true)
-	e.relay.Stop()
-	opened := make(chan error, 1)
-	go func() {
-		_, err := c.Open(e.ctx)
-		opened <- err
-	}()
-	e.relay.Restart()
-	daemons.cut(false)
-	if err := <-opened; err != nil {
-		t.Fatalf("Open: %v", err)
-	}
+	overEach(t, func(e *env) {
+		t := e.t
+		daemons := newPath(t, e.relay.Addr)
+		e.listenVia(daemons)
+		c := e.dial()
+		e.open(c)
+		daemons.cut(true)
+		e.relay.Stop()
+		opened := make(chan error, 1)
+		go func() {
+			_, err := c.Open(e.ctx)
+			opened <- err
+		}()
+		e.relay.Restart()
+		daemons.cut(false)
+		if err := <-opened; err != nil {
+			t.Fatalf("Open: %v", err)
+		}
+	})
 }
 
 func TestOpenIsOneThatTakesLongerWhenItsHandshakeIsCutOff(t *testing.T) {
@@ -226,40 +233,43 @@ func TestADaemonThatLostItsKeysEndsTheSessionWithOneClearError(t *testing.T) {
 }
 
 func TestATokenIsRenewedBeforeItExpiresAndTheSessionDoesNotNotice(t *testing.T) {
-	e := start(t)
-	clients, daemons := newPath(t, e.relay.Addr), newPath(t, e.relay.Addr)
-	var asked [2]atomic.Int32
-	short := func(i int, role identity.Role) func(*client.Config) {
-		return func(c *client.Config) {
-			c.Token = func(context.Context) (string, error) {
-				ttl := time.Hour
-				if asked[i].Add(1) == 1 {
-					ttl = 2 * time.Second
+	overEach(t, func(e *env) {
+		t := e.t
+		clients, daemons := newPath(t, e.relay.Addr), newPath(t, e.relay.Addr)
+		var asked [2]atomic.Int32
+		short := func(i int, role identity.Role) func(*client.Config) {
+			return func(c *client.Config) {
+				c.Token = func(context.Context) (string, error) {
+					ttl := time.Hour
+					if asked[i].Add(1) == 1 {
+						ttl = 2 * time.Second
+					}
+					return e.relay.Token(role, "acme", "laptop", relaytest.TTL(ttl)), nil
 				}
-				return e.relay.Token(role, "acme", "laptop", relaytest.TTL(ttl)), nil
 			}
 		}
-	}
-	e.listenVia(daemons, short(0, identity.Daemon))
-	up, down := e.open(e.dialVia(clients, short(1, identity.Client)))
-	flows := []*flow{e.flow(up, down), e.flow(down, up)}
-	for range 2 {
-		<-clients.accepted
-		<-daemons.accepted
-	}
-	for _, f := range flows {
-		f.end()
-	}
+		e.listenVia(daemons, short(0, identity.Daemon))
+		up, down := e.open(e.dialVia(clients, short(1, identity.Client)))
+		flows := []*flow{e.flow(up, down), e.flow(down, up)}
+		for range 2 {
+			<-clients.accepted
+			<-daemons.accepted
+		}
+		for _, f := range flows {
+			f.end()
+		}
+	})
 }
 
 func TestADrainedRelayIsLeftForTheNextBeforeItEnds(t *testing.T) {
-	e := start(t)
-	e.listen()
-	up, down := e.open(e.dial())
-	f := e.flow(up, down)
-	e.relay.Restart()
-	e.reach(up, true)
-	f.end()
+	overEach(t, func(e *env) {
+		e.listen()
+		up, down := e.open(e.dial())
+		f := e.flow(up, down)
+		e.relay.Restart()
+		e.reach(up, true)
+		f.end()
+	})
 }
 
 func TestASendToAPeerThatDoesNotReadIsToldSo(t *testing.T) {
@@ -297,18 +307,20 @@ func (e *env) revoke(installID string) {
 }
 
 func TestARevokedClientEndsForGoodWithTheRelaysReason(t *testing.T) {
-	e := start(t)
-	clients := newPath(t, e.relay.Addr)
-	e.listen()
-	token := e.relay.Token(identity.Client, "acme", "laptop", relaytest.InstallID("stolen"))
-	c := e.dialVia(clients, func(c *client.Config) { c.Token = client.StaticToken(token) })
-	up, _ := e.open(c)
-	e.revoke("stolen")
-	clients.cut(false)
-	<-c.Done()
-	_, err := up.Recv(e.ctx)
-	e.wantReason(err, "PAIRING_REVOKED", "relay")
-	if _, err := c.Open(e.ctx); !errors.Is(err, client.Reason("PAIRING_REVOKED")) || !errors.Is(c.Err(), client.Reason("PAIRING_REVOKED")) {
-		t.Errorf("Open gives %v, Err %v, want PAIRING_REVOKED", err, c.Err())
-	}
+	overEach(t, func(e *env) {
+		t := e.t
+		clients := newPath(t, e.relay.Addr)
+		e.listen()
+		token := e.relay.Token(identity.Client, "acme", "laptop", relaytest.InstallID("stolen"))
+		c := e.dialVia(clients, func(c *client.Config) { c.Token = client.StaticToken(token) })
+		up, _ := e.open(c)
+		e.revoke("stolen")
+		clients.cut(false)
+		<-c.Done()
+		_, err := up.Recv(e.ctx)
+		e.wantReason(err, "PAIRING_REVOKED", "relay")
+		if _, err := c.Open(e.ctx); !errors.Is(err, client.Reason("PAIRING_REVOKED")) || !errors.Is(c.Err(), client.Reason("PAIRING_REVOKED")) {
+			t.Errorf("Open gives %v, Err %v, want PAIRING_REVOKED", err, c.Err())
+		}
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -29,6 +30,7 @@ type env struct {
 	relay  *relaytest.Relay
 	ends   *relaytest.Ends
 	daemon *client.Listener
+	over   string // "websocket": nothing else; "": what the SDK chooses
 }
 
 func start(t *testing.T, opts ...relaytest.Option) *env {
@@ -45,6 +47,7 @@ func (e *env) listen(change ...func(*client.ListenConfig)) *client.Listener {
 	for _, f := range change {
 		f(&cfg)
 	}
+	e.choose(&cfg.Config)
 	l, err := client.Listen(e.ctx, cfg)
 	if err != nil {
 		e.t.Fatalf("Listen: %v", err)
@@ -60,12 +63,31 @@ func (e *env) dial(change ...func(*client.DialConfig)) *client.Client {
 	for _, f := range change {
 		f(&cfg)
 	}
+	e.choose(&cfg.Config)
 	c, err := client.Dial(e.ctx, cfg)
 	if err != nil {
 		e.t.Fatalf("Dial: %v", err)
 	}
 	e.t.Cleanup(func() { _ = c.Close() })
 	return c
+}
+
+// choose makes an endpoint use e.over.
+func (e *env) choose(c *client.Config) {
+	if e.over == "websocket" {
+		c.Relay = strings.Replace(c.Relay, "http", "ws", 1)
+	}
+}
+
+// overEach runs a test over each transport.
+func overEach(t *testing.T, test func(*env), opts ...relaytest.Option) {
+	for _, over := range []string{"grpc", "websocket"} {
+		t.Run(over, func(t *testing.T) {
+			e := start(t, opts...)
+			e.over = over
+			test(e)
+		})
+	}
 }
 
 // open returns both ends of a session.

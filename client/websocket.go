@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -15,15 +16,11 @@ import (
 
 	"github.com/getviewport/relay/internal/envelope"
 	"github.com/getviewport/relay/internal/reason"
+	"github.com/getviewport/relay/internal/relayws"
 	"github.com/getviewport/relay/internal/wsconn"
 )
 
 const (
-	// webSocketProtocol is the subprotocol of this protocol's version 1.
-	webSocketProtocol = "viewport.relay.v1"
-	// authProtocol, before the token, makes the second subprotocol that is offered: it is no address that gets logged,
-	// and browsers can't set a header.
-	authProtocol = "auth."
 	// writeTimeout is how long one write may take. A link that is a black hole ends sooner, by its heartbeats.
 	writeTimeout = time.Minute
 	// keepBuffer is the longest buffer that is kept for the next message.
@@ -43,13 +40,16 @@ type webSocket struct {
 // dialWebSocket opens a connection and returns when the relay has admitted it. ctx bounds that. seen tells afterwards
 // how far the connection came.
 func dialWebSocket(ctx context.Context, cfg *Config, a attempt, seen *contact) (*webSocket, announced, error) {
-	header := http.Header{"Viewport-Connect-Attempt": {strconv.Itoa(a.number)}}
+	if strings.ContainsFunc(a.token.token, notInToken) {
+		return nil, announced{}, &Error{Reason: TokenInvalid, By: "local", Text: "the token is no JWT"}
+	}
+	header := http.Header{relayws.HeaderAttempt: {strconv.Itoa(a.number)}}
 	if cfg.Version != "" {
-		header.Set("viewport-version", cfg.Version)
+		header.Set(relayws.HeaderVersion, cfg.Version)
 	}
 	dialer := wsconn.Dialer{
 		TLS: cfg.tlsConfig(), Header: header,
-		Protocols: []string{webSocketProtocol, authProtocol + a.token.token},
+		Protocols: []string{relayws.Subprotocol, relayws.TokenEntry(a.token.token)},
 		DialContext: func(ctx context.Context, network, host string) (net.Conn, error) {
 			conn, err := dialTCP(ctx, network, host)
 			if err == nil {
@@ -63,7 +63,7 @@ func dialWebSocket(ctx context.Context, cfg *Config, a attempt, seen *contact) (
 	})
 	conn, protocol, err := dialer.Dial(ctx, target, wsconn.Config{Limit: messageBytes, WriteTimeout: writeTimeout})
 	if err != nil {
-		return nil, announced{}, dialError(err, seen)
+		return nil, announced{}, dialError(err, a.token.token, seen)
 	}
 	stop := context.AfterFunc(ctx, conn.Abort)
 	relay, err := admitted(conn, protocol)
@@ -77,29 +77,27 @@ func dialWebSocket(ctx context.Context, cfg *Config, a attempt, seen *contact) (
 	return &webSocket{conn: conn}, relay, nil
 }
 
+// notInToken reports whether r does not occur in a JWT: among the subprotocols it could stand for something else.
+func notInToken(r rune) bool {
+	return !(r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.", r))
+}
+
 // admitted reads the relay's first message.
 func admitted(conn *wsconn.Conn, protocol string) (announced, error) {
-	if protocol != webSocketProtocol {
-		return announced{}, errNoRelay("it selects another WebSocket subprotocol than " + webSocketProtocol)
+	if protocol != relayws.Subprotocol {
+		return announced{}, errNoRelay("it does not select the WebSocket subprotocol " + relayws.Subprotocol)
 	}
 	kind, message, err := conn.ReadMessage(nil)
 	if err != nil {
 		return announced{}, err
 	}
-	var values map[string]any
-	decoder := json.NewDecoder(strings.NewReader(string(message)))
-	decoder.UseNumber()
-	if kind != wsconn.Text || decoder.Decode(&values) != nil {
-		return announced{}, errNoRelay("its first WebSocket message is not what a relay announces")
+	values, err := relayws.ParseAnnouncement(message)
+	if kind != wsconn.Text || err != nil {
+		return announced{}, errNoRelay("its first WebSocket message is no announcement")
 	}
 	return parseAnnounced(func(name string) (string, bool) {
-		switch v := values[name].(type) {
-		case string:
-			return v, true
-		case json.Number:
-			return v.String(), true
-		}
-		return "", false
+		value, ok := values[name]
+		return value, ok
 	})
 }
 
@@ -154,29 +152,42 @@ func (w *webSocket) cancel() {
 func (w *webSocket) close() { _ = w.conn.Close() }
 
 // dialError turns what a handshake failed with into an *Error.
-func dialError(err error, seen *contact) *Error {
+func dialError(err error, token string, seen *contact) *Error {
 	seen.untrusted.Store(isUntrusted(err))
-	refusal, ok := errors.AsType[*wsconn.DialError](err)
+	answer, ok := errors.AsType[*wsconn.DialError](err)
 	if !ok {
 		return webSocketError(err)
 	}
-	var body struct {
-		OK      *bool       `json:"ok"`
-		Reason  reason.Code `json:"reason"`
-		Message string      `json:"message"`
-	}
-	if json.Unmarshal(refusal.Body, &body) == nil && body.OK != nil && !*body.OK {
-		if _, known := reason.Lookup(body.Reason); known {
-			e := &reason.Error{Code: body.Reason, Text: body.Message}
-			after := retryAfter(refusal.Header)
-			return &Error{Reason: Reason(e.Code), Text: e.Message(), By: "relay", RetryAfter: after, cause: err}
+	code := refusalCode(answer)
+	switch {
+	case code == "":
+		switch answer.Status {
+		case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+			seen.relayAway = true
 		}
+		return errNoRelay(fmt.Sprintf("it answers %d %s", answer.Status, http.StatusText(answer.Status)))
+	case code == reason.FrameInvalid, code == reason.TokenMissing && token != "":
+		// That was in order when it left: it is no verdict on this endpoint, which may be on another network soon.
+		return &Error{Reason: LinkLost, By: "link", cause: err, Text: fmt.Sprintf(
+			"something on the way to the relay changes requests for a WebSocket: the answer is %d %s", answer.Status, code)}
 	}
-	switch refusal.Status {
-	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		seen.relayAway = true
+	return &Error{Reason: Reason(code), Text: reason.New(code, "").Message(), By: "relay",
+		RetryAfter: retryAfter(answer.Header), cause: err}
+}
+
+// refusalCode is the reason of a relay that refuses; empty: it is not a relay that answers.
+func refusalCode(answer *wsconn.DialError) reason.Code {
+	var body struct {
+		OK     *bool  `json:"ok"`
+		Reason string `json:"reason"`
 	}
-	return errNoRelay("it answers " + strconv.Itoa(refusal.Status) + " " + http.StatusText(refusal.Status))
+	switch {
+	case answer.Status == http.StatusNotFound: // no code has it, so this is somebody else's
+	case json.Unmarshal(answer.Body, &body) != nil, body.OK == nil, *body.OK:
+	case strings.Trim(body.Reason, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == "":
+		return reason.Code(body.Reason) // one that is not known is final, as everywhere
+	}
+	return ""
 }
 
 // retryAfter is a header that a relay sends in seconds.
@@ -196,20 +207,10 @@ func webSocketError(err error) *Error {
 	case errors.Is(err, io.EOF):
 		return &Error{Reason: LinkLost, By: "link", Text: "the WebSocket to the relay ended"}
 	}
-	if closed, ok := errors.AsType[*wsconn.CloseError](err); ok {
-		return closeError(closed)
+	if closed, ok := errors.AsType[*wsconn.CloseError](err); ok && !closed.Local && closed.Code == relayws.CodeEnded {
+		e := relayws.ParseEnd(closed.Reason)
+		return &Error{Reason: Reason(e.Code), Text: e.Message(), By: "relay", RetryAfter: e.RetryAfter, cause: err}
 	}
 	return &Error{Reason: LinkLost, By: "link",
 		Text: "no connection to the relay: " + strings.TrimPrefix(err.Error(), "wsconn: "), cause: err}
-}
-
-// closeError is what a relay's close frame says. Its reason is a code, and a text behind ": ".
-func closeError(closed *wsconn.CloseError) *Error {
-	code, text, _ := strings.Cut(closed.Reason, ": ")
-	if _, known := reason.Lookup(reason.Code(code)); known && !closed.Local {
-		e := &reason.Error{Code: reason.Code(code), Text: text}
-		return &Error{Reason: Reason(e.Code), Text: e.Message(), By: "relay", cause: closed}
-	}
-	return &Error{Reason: LinkLost, By: "link", Text: "the WebSocket to the relay ended: " +
-		strings.TrimPrefix(closed.Error(), "wsconn: "), cause: closed}
 }
