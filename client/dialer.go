@@ -14,13 +14,15 @@ const grpcAgain = 10 * time.Minute
 // gRPC comes first. Where a connection is made but gRPC does not get through, because something on the way speaks
 // HTTP/1.1 only or holds back what it does not understand, the same attempt goes on over WebSocket; if that reaches a
 // relay, so do the attempts of the next ten minutes. What both would meet alike is no reason to change: a connection
-// that can't be made, a certificate that is not accepted, a relay that refuses.
+// that can't be made, a certificate that is not accepted, a relay that refuses. Nor is one failure after gRPC has worked:
+// a relay that goes away breaks connections, too.
 type dialer struct {
 	cfg    *Config
 	method string // of RelayService
 	// fellBack is when a WebSocket got through where gRPC had not, as long as that counts; else zero.
 	fellBack time.Time
 	told     bool // that it fell back, since gRPC worked last
+	worked   bool // the last attempt over gRPC got through
 }
 
 // connect opens a link and returns when the relay has admitted it. Nothing is read or written before start. number
@@ -64,19 +66,26 @@ func (d *dialer) either(ctx context.Context, a attempt) (*link, error) {
 		if d.told {
 			d.cfg.Log.Info("gRPC gets through again")
 		}
-		d.fellBack, d.told = time.Time{}, false
+		d.fellBack, d.told, d.worked = time.Time{}, false, true
 		return l, nil
 	}
 	why := linkError(err)
 	if ctx.Err() != nil || why.By != "link" || !seen.made.Load() || seen.untrusted.Load() {
 		return nil, why
 	}
+	if d.worked && !seen.silent {
+		d.worked = false
+		return nil, why
+	}
 	l, err = d.webSocket(ctx, a, new(contact))
 	if err != nil && !refused(err) {
 		why.Text += "; nor over WebSocket: " + linkError(err).Text
+		if ctx.Err() != nil {
+			why.cause = ctx.Err()
+		}
 		return nil, why
 	}
-	d.fellBack = time.Now()
+	d.fellBack, d.worked = time.Now(), false
 	if !d.told {
 		d.told = true
 		d.cfg.Log.Warn("gRPC could not be established; using WebSocket", "error", why)
@@ -108,6 +117,7 @@ func (d *dialer) grpc(ctx context.Context, a attempt, seen *contact) (*link, err
 	case err == nil:
 		return newLink(d.cfg, over, overGRPC, relay, a.token), nil
 	case context.Cause(ctx) == error(silent) && !refused(err):
+		seen.silent = true
 		return nil, silent
 	}
 	return nil, err

@@ -1,15 +1,12 @@
 package client_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -40,6 +37,12 @@ func (n *notes) count(words string) int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return strings.Count(n.text.String(), words)
+}
+
+func (n *notes) all() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.text.String()
 }
 
 const fellBack = "level=WARN msg=\"gRPC could not be established; using WebSocket\""
@@ -103,7 +106,7 @@ func (e *env) fallsBack(relay string, trust *tls.Config) {
 	e.wantTransport(l, "websocket")
 	e.wantTransport(c, "websocket")
 	if n := log.count(fellBack); n != 2 {
-		e.t.Errorf("%d ends say that they fell back, want 2:\n%s", n, log.text.String())
+		e.t.Errorf("%d ends say that they fell back, want 2:\n%s", n, log.all())
 	}
 }
 
@@ -135,61 +138,10 @@ func TestBehindATLSTerminatorThatPassesHTTP1OnTheLinkIsAWebSocket(t *testing.T) 
 	}
 }
 
-// mute answers nobody who speaks HTTP/2, and passes on everything else.
-func (e *env) mute() (relay string) {
-	in, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	var running sync.WaitGroup
-	end := make(chan struct{})
-	e.t.Cleanup(func() {
-		close(end)
-		_ = in.Close()
-		running.Wait()
-	})
-	running.Go(func() {
-		for {
-			near, err := in.Accept()
-			if err != nil {
-				return
-			}
-			running.Go(func() {
-				defer func() { _ = near.Close() }()
-				stop := make(chan struct{})
-				defer close(stop)
-				running.Go(func() {
-					select {
-					case <-end:
-					case <-stop:
-					}
-					_ = near.Close()
-				})
-				r := bufio.NewReader(near)
-				if first, err := r.Peek(3); err != nil || string(first) == "PRI" {
-					_, _ = io.Copy(io.Discard, r)
-					return
-				}
-				far, err := net.Dial("tcp", e.relay.Addr)
-				if err != nil {
-					return
-				}
-				defer func() { _ = far.Close() }()
-				running.Go(func() {
-					_, _ = io.Copy(near, far)
-					_ = near.Close()
-				})
-				_, _ = io.Copy(far, r)
-			})
-		}
-	})
-	return "http://" + in.Addr().String()
-}
-
 func TestWhereGRPCIsNeverAnsweredHalfTheTimeIsLeftForAWebSocket(t *testing.T) {
 	t.Parallel()
 	e := start(t)
-	relay := e.mute()
+	relay := newGate(t, e.relay.Addr, swallowed, passes).url()
 	e.listen()
 	var log notes
 	cfg := e.relay.DialConfig(e.ends)
@@ -204,7 +156,7 @@ func TestWhereGRPCIsNeverAnsweredHalfTheTimeIsLeftForAWebSocket(t *testing.T) {
 	e.talk(c)
 	e.wantTransport(c, "websocket")
 	if log.count(fellBack) != 1 || log.count("no answer over gRPC within ") != 1 {
-		t.Errorf("the log does not say what happened:\n%s", log.text.String())
+		t.Errorf("the log does not say what happened:\n%s", log.all())
 	}
 }
 
@@ -298,7 +250,7 @@ func TestASessionOverWebSocketGoesOnWhenTheRelayRestarts(t *testing.T) {
 	e.wantTransport(l, "websocket")
 	e.wantTransport(c, "websocket")
 	if n := log.count(fellBack); n != 2 {
-		t.Errorf("two ends said %d times that they fell back:\n%s", n, log.text.String())
+		t.Errorf("two ends said %d times that they fell back:\n%s", n, log.all())
 	}
 }
 
@@ -314,5 +266,37 @@ func TestASessionHasOneEndOverGRPCAndTheOtherOverWebSocket(t *testing.T) {
 			e.wantTransport(c, e.over)
 			e.talk(c)
 		})
+	}
+}
+
+func TestASessionGoesOnOverWhateverGetsThroughWhenTheNetworkChanges(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	clients, daemons := newGate(t, e.relay.Addr, passes, passes), newGate(t, e.relay.Addr, refused, passes)
+	var log notes
+	l := e.listen(listening(from(daemons.url(), nil, &log)))
+	c := e.dial(dialled(from(clients.url(), nil, &log)))
+	up, down := e.open(c)
+	flows := []*flow{e.flow(up, down), e.flow(down, up)}
+	e.wantTransport(c, "grpc")
+	e.wantTransport(l, "websocket")
+	for _, only := range []string{"websocket", "grpc", "websocket"} {
+		grpc, ws := refused, passes
+		if only == "grpc" {
+			grpc, ws = passes, refused
+		}
+		for _, g := range []*gate{clients, daemons} {
+			g.change(grpc, ws)
+			e.reach(up, false)
+			e.reach(up, true)
+		}
+		e.wantTransport(c, only)
+		e.wantTransport(l, only)
+	}
+	for _, f := range flows {
+		f.end()
+	}
+	if log.count("gRPC gets through again") == 0 {
+		t.Errorf("the log does not say that gRPC is back:\n%s", log.all())
 	}
 }

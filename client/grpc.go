@@ -27,8 +27,8 @@ type grpcTransport struct {
 	stop   context.CancelFunc
 }
 
-// dialGRPC opens a stream and returns when the relay has admitted it. ctx bounds that. seen tells afterwards how far the
-// connection came.
+// dialGRPC opens a stream and returns when the relay has admitted it. ctx bounds that. seen tells afterwards how far
+// the connection came.
 func dialGRPC(ctx context.Context, cfg *Config, a attempt, seen *contact) (*grpcTransport, announced, error) {
 	creds := insecure.NewCredentials()
 	if a.to.secure {

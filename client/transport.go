@@ -45,6 +45,7 @@ type attempt struct {
 type contact struct {
 	made      atomic.Bool // there was a connection
 	untrusted atomic.Bool // whose certificate was not accepted
+	silent    bool        // on which nothing was answered
 	relayAway bool        // a gateway answered that what is behind it does not
 }
 
@@ -62,7 +63,8 @@ func parseAnnounced(value func(name string) (text string, ok bool)) (announced, 
 	number := func(name string, low, high int) (int, error) {
 		text, ok := value(name)
 		if !ok {
-			return 0, &Error{Reason: Reason(reason.Internal), By: "relay", Text: "response header " + name + " is missing or doubled"}
+			return 0, &Error{Reason: Reason(reason.Internal), By: "relay",
+				Text: "response header " + name + " is missing or doubled"}
 		}
 		n, err := strconv.Atoi(text)
 		if err != nil || n < low || n > high {
@@ -107,7 +109,8 @@ func linkError(err error) *Error {
 
 // errNoRelay is what a server that answers something else gets.
 func errNoRelay(but string) *Error {
-	return &Error{Reason: Reason(reason.Internal), By: "link", Text: "what answers at this address is no viewport relay: " + but}
+	return &Error{Reason: Reason(reason.Internal), By: "link",
+		Text: "what answers at this address is no viewport relay: " + but}
 }
 
 // isUntrusted reports whether a TLS handshake ended because this side did not accept the certificate.
