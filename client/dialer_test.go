@@ -139,11 +139,16 @@ func TestARefusalBeforeTheWebSocketIsTheRelaysOwnError(t *testing.T) {
 func TestARequestThatWasChangedOnTheWayIsTriedAgainAndNoRefusal(t *testing.T) {
 	f := newFront(t)
 	d := newTestDialer(t, strings.Replace(f.URL, "http", "ws", 1), new(bytes.Buffer))
+	d.cfg.Token = StaticToken("one.that.fits")
 	for _, code := range []reason.Code{reason.FrameInvalid, reason.TokenMissing} {
 		f.answer = refuse(code)
 		if why := d.fails(t); why.Reason != LinkLost || why.By != "link" || !strings.Contains(why.Text, string(code)) {
 			t.Errorf("%s: got %v", code, why)
 		}
+	}
+	d.cfg.Token = StaticToken(strings.Repeat("x", 5000))
+	if why := d.fails(t); why.Reason != LinkLost || !strings.Contains(why.Text, "4,096") {
+		t.Errorf("with a token that is too long: got %v", why)
 	}
 	d.cfg.Token = StaticToken("")
 	if why := d.fails(t); why.Reason != Reason(reason.TokenMissing) || why.By != "relay" {
@@ -151,17 +156,24 @@ func TestARequestThatWasChangedOnTheWayIsTriedAgainAndNoRefusal(t *testing.T) {
 	}
 }
 
-func TestATokenThatIsNoneIsNotOfferedAsASubprotocol(t *testing.T) {
+func TestATokenThatDoesNotFitAmongTheSubprotocolsGoesInAHeader(t *testing.T) {
 	f := newFront(t)
 	d := newTestDialer(t, strings.Replace(f.URL, "http", "ws", 1), new(bytes.Buffer))
-	for _, token := range []string{"a, viewport.other", "a b", "a\r\nX: y", "ä"} {
+	var got http.Header
+	f.answer = func(w http.ResponseWriter, r *http.Request) {
+		got = r.Header
+		answer(http.StatusTeapot)(w, r)
+	}
+	for _, token := range []string{"short", "a, viewport.other", "with some blanks", "ä.not.of.a.JWT", strings.Repeat("x", 5000)} {
 		d.cfg.Token = StaticToken(token)
-		if why := d.fails(t); why.Reason != TokenInvalid {
-			t.Errorf("%q: got %v", token, why)
+		d.fails(t)
+		if got.Get("Sec-WebSocket-Protocol") != "viewport.relay.v1" || got.Get("Authorization") != "Bearer "+token {
+			t.Errorf("%.20q: got %v", token, got)
 		}
 	}
-	if tried := f.took(); tried != "" {
-		t.Errorf("tried %s", tried)
+	d.cfg.Token = StaticToken("injected.token\r\nX-Other: 1")
+	if d.fails(t); got.Get("X-Other") != "" {
+		t.Errorf("a token makes a header of its own: %v", got)
 	}
 }
 

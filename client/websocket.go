@@ -40,16 +40,18 @@ type webSocket struct {
 // dialWebSocket opens a connection and returns when the relay has admitted it. ctx bounds that. seen tells afterwards
 // how far the connection came.
 func dialWebSocket(ctx context.Context, cfg *Config, a attempt, seen *contact) (*webSocket, announced, error) {
-	if strings.ContainsFunc(a.token.token, notInToken) {
-		return nil, announced{}, &Error{Reason: TokenInvalid, By: "local", Text: "the token is no JWT"}
-	}
 	header := http.Header{relayws.HeaderAttempt: {strconv.Itoa(a.number)}}
 	if cfg.Version != "" {
 		header.Set(relayws.HeaderVersion, cfg.Version)
 	}
+	protocols := []string{relayws.Subprotocol}
+	if token := a.token.token; fitsEntry(token) {
+		protocols = append(protocols, relayws.TokenEntry(token))
+	} else {
+		header.Set("Authorization", "Bearer "+token)
+	}
 	dialer := wsconn.Dialer{
-		TLS: cfg.tlsConfig(), Header: header,
-		Protocols: []string{relayws.Subprotocol, relayws.TokenEntry(a.token.token)},
+		TLS: cfg.tlsConfig(), Header: header, Protocols: protocols,
 		DialContext: func(ctx context.Context, network, host string) (net.Conn, error) {
 			conn, err := dialTCP(ctx, network, host)
 			if err == nil {
@@ -77,9 +79,11 @@ func dialWebSocket(ctx context.Context, cfg *Config, a attempt, seen *contact) (
 	return &webSocket{conn: conn}, relay, nil
 }
 
-// notInToken reports whether r does not occur in a JWT: among the subprotocols it could stand for something else.
-func notInToken(r rune) bool {
-	return !(r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.", r))
+// fitsEntry reports whether a token can be one of the subprotocols: a relay takes there what looks like a JWT and is not
+// too long.
+func fitsEntry(token string) bool {
+	const jwt = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
+	return len(token) >= 10 && len(token) <= 4096 && strings.Trim(token, jwt) == ""
 }
 
 // admitted reads the relay's first message.
@@ -166,6 +170,10 @@ func dialError(err error, token string, seen *contact) *Error {
 			seen.relayAway = true
 		}
 		return errNoRelay(fmt.Sprintf("it answers %d %s", answer.Status, http.StatusText(answer.Status)))
+	case code == reason.TokenMissing && token != "" && !fitsEntry(token):
+		// Over gRPC the relay may take it, so it is not to end this endpoint.
+		return &Error{Reason: LinkLost, By: "link", cause: err,
+			Text: "the relay does not take this token over WebSocket: it is no JWT of at most 4,096 bytes"}
 	case code == reason.FrameInvalid, code == reason.TokenMissing && token != "":
 		// That was in order when it left: it is no verdict on this endpoint, which may be on another network soon.
 		return &Error{Reason: LinkLost, By: "link", cause: err, Text: fmt.Sprintf(

@@ -46,9 +46,9 @@ func says(kind wsconn.Kind, text string) func(*wsconn.Conn) {
 func TestAWebSocketThatIsNotOfARelayIsNoLinkAndNoRefusal(t *testing.T) {
 	f := newFront(t)
 	d := newTestDialer(t, strings.Replace(f.URL, "http", "ws", 1), new(bytes.Buffer))
-	d.cfg.Token = StaticToken("secret")
+	d.cfg.Token = StaticToken("secret.secret")
 	for name, serve := range map[string]http.HandlerFunc{
-		"the token selected":      upgrade("auth.secret", says(wsconn.Text, string(announcement))),
+		"the token selected":      upgrade("auth.secret.secret", says(wsconn.Text, string(announcement))),
 		"nothing selected":        upgrade("", says(wsconn.Text, string(announcement))),
 		"a first message of ours": upgrade(relayws.Subprotocol, says(wsconn.Binary, string(announcement))),
 		"a first message of none": upgrade(relayws.Subprotocol, says(wsconn.Text, "hello")),
