@@ -14,8 +14,8 @@ const grpcAgain = 10 * time.Minute
 // gRPC comes first. Where a connection is made but gRPC does not get through, because something on the way speaks
 // HTTP/1.1 only or holds back what it does not understand, the same attempt goes on over WebSocket; if that reaches a
 // relay, so do the attempts of the next ten minutes. What both would meet alike is no reason to change: a connection
-// that can't be made, a certificate that is not accepted, a relay that refuses. Nor is one failure after gRPC has worked:
-// a relay that goes away breaks connections, too.
+// that can't be made, a certificate that is not accepted, a relay that refuses. Nor is one failure after gRPC has
+// worked: a relay that goes away breaks connections, too.
 type dialer struct {
 	cfg    *Config
 	method string // of RelayService

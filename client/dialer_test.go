@@ -164,7 +164,7 @@ func TestATokenThatDoesNotFitAmongTheSubprotocolsGoesInAHeader(t *testing.T) {
 		got = r.Header
 		answer(http.StatusTeapot)(w, r)
 	}
-	for _, token := range []string{"short", "a, viewport.other", "with some blanks", "ä.not.of.a.JWT", strings.Repeat("x", 5000)} {
+	for _, token := range []string{"short", "a, viewport.other", "with some blanks", "ä.of.no.JWT", strings.Repeat("x", 5000)} {
 		d.cfg.Token = StaticToken(token)
 		d.fails(t)
 		if got.Get("Sec-WebSocket-Protocol") != "viewport.relay.v1" || got.Get("Authorization") != "Bearer "+token {

@@ -79,8 +79,8 @@ func dialWebSocket(ctx context.Context, cfg *Config, a attempt, seen *contact) (
 	return &webSocket{conn: conn}, relay, nil
 }
 
-// fitsEntry reports whether a token can be one of the subprotocols: a relay takes there what looks like a JWT and is not
-// too long.
+// fitsEntry reports whether a token can be one of the subprotocols: a relay takes there what looks like a JWT and is
+// not too long.
 func fitsEntry(token string) bool {
 	const jwt = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
 	return len(token) >= 10 && len(token) <= 4096 && strings.Trim(token, jwt) == ""

@@ -52,7 +52,7 @@ func TestAWebSocketThatIsNotOfARelayIsNoLinkAndNoRefusal(t *testing.T) {
 		"nothing selected":        upgrade("", says(wsconn.Text, string(announcement))),
 		"a first message of ours": upgrade(relayws.Subprotocol, says(wsconn.Binary, string(announcement))),
 		"a first message of none": upgrade(relayws.Subprotocol, says(wsconn.Text, "hello")),
-		"closed by today's relay": upgrade(relayws.Subprotocol, func(c *wsconn.Conn) { c.End(4008, "missing workspace claim") }),
+		"closed by today's relay": upgrade(relayws.Subprotocol, func(c *wsconn.Conn) { c.End(4008, "buffer overflow") }),
 		"gone":                    upgrade(relayws.Subprotocol, (*wsconn.Conn).Abort),
 	} {
 		f.answer = serve
