@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/getviewport/relay/client"
@@ -165,16 +166,36 @@ func signingKey(t *testing.T) identity.Secret {
 
 func TestAPairingThatCouldNotBeStoredIsNone(t *testing.T) {
 	e := start(t)
-	ctx, stop := context.WithCancel(e.ctx)
+	told := make(logged, 1)
+	var answered atomic.Bool
+	e.relay.change = func(f frame) []frame {
+		if _, ok := parsed(t, f.text).(*legacycrypto.RedeemResponse); ok {
+			answered.Store(true)
+		}
+		return []frame{f}
+	}
 	e.listen(func(c *legacy.ListenConfig) {
+		c.Log = slog.New(told)
 		c.Offers = &legacy.Offers{Key: signingKey(t), DeviceID: "box", TrustAnchor: anchor,
-			Paired: func(context.Context, legacy.Pairing) error {
-				stop()
-				return errors.New("the disk is full")
-			}}
+			Paired: func(context.Context, legacy.Pairing) error { return errors.New("the disk is full") }}
 	})
-	_, err := legacy.Pair(ctx, legacy.PairConfig{Config: e.config(), Key: signingKey(t)})
-	if !errors.Is(err, context.Canceled) {
+	ctx, stop := context.WithCancel(e.ctx)
+	defer stop()
+	paired := make(chan error, 1)
+	go func() {
+		_, err := legacy.Pair(ctx, legacy.PairConfig{Config: e.config(), Key: signingKey(t)})
+		paired <- err
+	}()
+	select {
+	case <-told:
+	case <-e.ctx.Done():
+		t.Fatal("nobody is told of it")
+	}
+	up, down := e.open(e.dial())
+	e.send(down, "an answer would have come before this")
+	e.want(up, "an answer would have come before this")
+	stop()
+	if err := <-paired; !errors.Is(err, context.Canceled) || answered.Load() {
 		t.Errorf("Pair: got %v, want it to wait for an answer that does not come", err)
 	}
 }

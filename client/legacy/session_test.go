@@ -276,10 +276,10 @@ func TestADaemonThatRequiresAPairingDoesNotAnswerOthers(t *testing.T) {
 	}
 }
 
-// logged gets what is logged as a warning.
+// logged gets what is logged as a warning or an error.
 type logged chan string
 
-func (l logged) Enabled(_ context.Context, level slog.Level) bool { return level == slog.LevelWarn }
+func (l logged) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
 func (l logged) WithAttrs([]slog.Attr) slog.Handler               { return l }
 func (l logged) WithGroup(string) slog.Handler                    { return l }
 func (l logged) Handle(_ context.Context, r slog.Record) error {

@@ -95,6 +95,12 @@ func TestWhatComesLateIsDroppedAndCounted(t *testing.T) {
 	if e.down.Missed() != 2 {
 		t.Errorf("%d are said to be missing, want 2", e.down.Missed())
 	}
+	e.ask()
+	e.deliver(e.up, e.down)
+	e.deliver(e.down, e.up)
+	if e.down.SessionID() == e.down.ID() || e.down.Missed() != 2 {
+		t.Errorf("with a new key %d are said to be missing, want 2", e.down.Missed())
+	}
 }
 
 func TestAnInitThatTheDaemonDidNotAskForReplacesNothing(t *testing.T) {
