@@ -2,6 +2,7 @@ package legacy
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -61,22 +62,11 @@ func dialError(err error) *client.Error {
 		return &client.Error{Reason: client.LinkLost, By: "link", Text: "no connection to the relay: " + err.Error()}
 	}
 	e := &client.Error{By: "relay", Text: fmt.Sprintf("the relay refused the connection with status %d", refused.Status)}
-	switch status := refused.Status; {
-	case status == http.StatusUnauthorized:
-		e.Reason = client.TokenInvalid
-		e.Text += "; get a fresh token (or try again: a relay of today has no other status for a platform that is away)"
-	case status == http.StatusForbidden:
-		e.Reason = client.Reason(reason.RoleMismatch)
-	case status == http.StatusConflict:
-		e.Reason = client.DaemonAlreadyConnected
-	case status == http.StatusTooManyRequests:
-		e.Reason = client.Reason(reason.RateLimited)
-	case status == http.StatusServiceUnavailable:
-		e.Reason = client.Reason(reason.Capacity)
-	case status >= 500:
-		e.Reason = client.LinkLost
-	default:
-		e.Reason, e.Text = client.Reason(reason.FrameInvalid), e.Text+"; is this the endpoint of a relay?"
+	var named bool
+	if e.Reason, named = reasonOf(refused); named || e.Reason != client.Reason(reason.FrameInvalid) {
+		e.Text += ": " + reason.New(reason.Code(e.Reason), "").Message()
+	} else {
+		e.Text += "; is this the endpoint of a relay?"
 	}
 	if seconds, err := strconv.Atoi(refused.Header.Get("Retry-After")); err == nil && seconds > 0 {
 		e.RetryAfter = min(time.Duration(seconds)*time.Second, time.Hour)
@@ -84,15 +74,36 @@ func dialError(err error) *client.Error {
 	return e
 }
 
+// reasonOf is the reason of a refusal: our relays name it, and of today's there is only the status.
+func reasonOf(refused *wsconn.DialError) (r client.Reason, named bool) {
+	var body struct{ Reason reason.Code }
+	if json.Unmarshal(refused.Body, &body) == nil {
+		if _, known := reason.Lookup(body.Reason); known {
+			return client.Reason(body.Reason), true
+		}
+	}
+	switch status := refused.Status; {
+	case status == http.StatusUnauthorized:
+		return client.TokenInvalid, false
+	case status == http.StatusForbidden:
+		return client.Reason(reason.RoleMismatch), false
+	case status == http.StatusConflict:
+		return client.DaemonAlreadyConnected, false
+	case status == http.StatusTooManyRequests:
+		return client.Reason(reason.RateLimited), false
+	case status == http.StatusServiceUnavailable:
+		return client.Reason(reason.Capacity), false
+	case status >= 500:
+		return client.LinkLost, false
+	}
+	return client.Reason(reason.FrameInvalid), false
+}
+
 // final reports whether a refusal stays one until something is changed. Whoever was admitted once takes none for final:
 // today's relays say 401 too while they can't ask the platform.
 func final(e *client.Error) bool {
-	switch e.Reason {
-	case client.TokenInvalid, client.Reason(reason.TokenMissing), client.Reason(reason.RoleMismatch),
-		client.Reason(reason.FrameInvalid):
-		return true
-	}
-	return false
+	info, known := reason.Lookup(reason.Code(e.Reason))
+	return known && !info.Retryable
 }
 
 // linkError is err, which is one already or came from a context.

@@ -86,8 +86,8 @@ func (k *keeper) run(l *link) {
 			return
 		}
 		pause := max(back.next(), why.RetryAfter)
-		k.cfg.Log.Warn("no link to the relay; connecting again", "error", why, "pause", pause)
 		k.set(nil, why, nil)
+		k.cfg.Log.Warn("no link to the relay; connecting again", "error", why, "pause", pause)
 		sleep(k.ctx, pause)
 	}
 }

@@ -98,6 +98,26 @@ func TestCloseWaitsForWhatWasSentAndThePeerLearnsNothing(t *testing.T) {
 	}
 }
 
+func TestWhatWasSentStillGoesOutWhenTheClientIsClosed(t *testing.T) {
+	e := start(t)
+	e.listen()
+	c := e.dial()
+	up, down := e.open(c)
+	const n = 100
+	for range n {
+		e.send(up, strings.Repeat("m", 10_000))
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	e.wantReason(up.Err(), client.Closed, "local")
+	for i := range n {
+		if msg, err := down.Recv(e.ctx); err != nil || len(msg) != 10_000 {
+			t.Fatalf("message %d: %d bytes, %v", i, len(msg), err)
+		}
+	}
+}
+
 func TestSessionsEndWithTheirLinkAndNewOnesCanBeOpened(t *testing.T) {
 	e := start(t)
 	e.listen()
@@ -278,6 +298,8 @@ func TestADaemonThatRequiresAPairingDoesNotAnswerOthers(t *testing.T) {
 
 // logged gets what is logged as a warning or an error.
 type logged chan string
+
+func (l logged) logger() *slog.Logger { return slog.New(l) }
 
 func (l logged) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
 func (l logged) WithAttrs([]slog.Attr) slog.Handler               { return l }
