@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"slices"
 
 	relayv1 "github.com/getviewport/relay/gen/viewport/relay/v1"
@@ -13,6 +14,9 @@ import (
 
 // nowhere is the target of an envelope to a link without one; it never leaves the process.
 const nowhere = "-"
+
+// targetOnWire is the target that the relay's own envelopes name.
+func (k key) targetOnWire() string { return cmp.Or(k.target, nowhere) }
 
 // Heard notes that the peer has shown that it is there by other means than a frame, such as a pong.
 func (l *Link) Heard() {
@@ -35,11 +39,8 @@ func (l *Link) Deliver(text []byte) {
 // word is a legacy frame as queues have it.
 func (t *target) word(text []byte) envelope.Run {
 	h := envelope.Header{
-		Workspace: []byte(t.key.workspace), Target: []byte(t.key.target),
+		Workspace: []byte(t.key.workspace), Target: []byte(t.key.targetOnWire()),
 		Type: relayv1.FrameType_FRAME_TYPE_STATUS, Encoding: relayv1.Encoding_ENCODING_LEGACY_JSON,
-	}
-	if len(h.Target) == 0 {
-		h.Target = []byte(nowhere)
 	}
 	return envelope.RunOf(envelope.Append(make([]byte, 0, envelope.AppendedSize(&h, len(text))), &h, text), 1)
 }

@@ -29,7 +29,7 @@ func newTarget(h *Hub, k key) *target {
 	return &target{
 		hub: h, key: k, links: make(map[*route.Link]*Link),
 		machine: route.New(route.Config{
-			Workspace: k.workspace, Target: k.target, Limits: h.limits, Budget: h.budget, Drops: h.drops,
+			Workspace: k.workspace, Target: k.targetOnWire(), Limits: h.limits, Budget: h.budget, Drops: h.drops,
 			Refusals: h.refusals,
 		}),
 	}
