@@ -3,6 +3,7 @@ package hub
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	relayv1 "github.com/getviewport/relay/gen/viewport/relay/v1"
 	"github.com/getviewport/relay/internal/envelope"
@@ -86,7 +87,7 @@ func (t *target) unsubscribe(l *Link, channel string) {
 }
 
 // Publish queues a legacy frame for every other link that subscribes to the channel, and returns how many there are. One
-// that does not read is ended with SLOW_CONSUMER.
+// that does not read is ended with SLOW_CONSUMER. A link that has ended publishes nothing.
 func (l *Link) Publish(channel string, text []byte) (reached int) {
 	t := l.target
 	now := t.lock()
@@ -94,9 +95,22 @@ func (l *Link) Publish(channel string, text []byte) (reached int) {
 	if l.detached {
 		return 0
 	}
+	return t.publish(l, channel, text, now)
+}
+
+// PublishEnd is Publish for the relay's word that somebody is gone: it is heard although the link may have been ended.
+func (l *Link) PublishEnd(channel string, text []byte) {
+	t := l.target
+	now := t.lock()
+	defer t.unlock(now)
+	t.publish(l, channel, text, now)
+}
+
+// publish queues a frame for all that subscribe to the channel but from. Called with t.mu held.
+func (t *target) publish(from *Link, channel string, text []byte, now time.Time) (reached int) {
 	// A copy: whoever is ended by it leaves the channel.
 	for _, to := range slices.Clone(t.channels[channel]) {
-		if to == l || to.detached {
+		if to == from || to.detached {
 			continue
 		}
 		reached++

@@ -108,7 +108,7 @@ func (p *Peer) Heard(l *hub.Link) { l.Heard() }
 // Ended announces that the viewer has left, and ends what a worker still asks.
 func (p *Peer) Ended(l *hub.Link) {
 	for channel := range p.presented {
-		l.Publish(channel, legacywire.AppendViewerLeft(nil, []byte(channel), p.grant.User.Append(nil)))
+		l.PublishEnd(channel, legacywire.AppendViewerLeft(nil, []byte(channel), p.grant.User.Append(nil)))
 	}
 	p.presented = nil
 	if p.worker != nil {
