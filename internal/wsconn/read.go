@@ -3,7 +3,6 @@ package wsconn
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"os"
 	"unicode/utf8"
 
@@ -80,9 +79,7 @@ func (c *Conn) readMessage(buf []byte) (kind Kind, msg []byte, err error) {
 			kind = Kind(h.OpCode)
 		}
 		if h.Length > int64(c.config.Limit-(len(msg)-len(buf))) {
-			return 0, nil, &CloseError{
-				Code: CodeTooLarge, Local: true, Reason: fmt.Sprintf("the message is longer than %d bytes", c.config.Limit),
-			}
+			return 0, nil, &CloseError{Code: CodeTooLarge, Local: true, Reason: "frame too large"} // as today's relays say it
 		}
 		if msg, err = c.readPayload(msg, h); err != nil {
 			return 0, nil, err
