@@ -1,6 +1,7 @@
 package legacy_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"testing"
@@ -8,18 +9,16 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/getviewport/relay/internal/devplatform"
-	"github.com/getviewport/relay/server"
+	"github.com/getviewport/relay/internal/wsconn"
 )
 
 // L.6, L.8 and L.9: how long links last, and what they are told.
-
-func quick(c *server.Config) { c.Heartbeat = beat }
 
 func TestEveryPeerIsPingedWithoutAPayload(t *testing.T) {
 	t.Parallel()
 	r := start(t, quick, workersOn)
 	for _, c := range []devplatform.Claims{
-		daemonOf("w"), clientOf("w"), pairingOf("w"), pairingOf("w", at("")), viewerOf("w", "ann", "s1"), workerOf("w", "e1"),
+		daemonOf("a"), clientOf("b"), pairingOf("c"), pairingOf("d", at("")), viewerOf("e", "ann", "s1"), workerOf("f", "e1"),
 	} {
 		t.Run(c.Role+" "+c.Scope, func(t *testing.T) {
 			p := r.raw(c)
@@ -44,8 +43,8 @@ func TestADaemonIsPingedHoweverMuchGoesToIt(t *testing.T) {
 		client.send(initFrame(fmt.Sprint("r", n)))
 		for {
 			f, err := daemon.next()
-			if err != nil {
-				t.Fatal(err)
+			if err != nil || f.Header.OpCode == ws.OpClose {
+				t.Fatalf("got the end %q, %v", f.Payload, err)
 			}
 			if f.Header.OpCode == ws.OpPing {
 				pings++
@@ -72,7 +71,7 @@ func TestAPeerThatAnswersNoPingIsCut(t *testing.T) {
 // L.8.
 func TestADaemonThatSendsTooMuchLosesNothingAndNotItsLink(t *testing.T) {
 	t.Parallel()
-	r := start(t, func(c *server.Config) { daemonPerMinute(c, 6000) })
+	r := start(t, daemonFramesPerMinute(6000))
 	s := r.pair("w")
 	var sent []string
 	for i := range 6100 {
@@ -88,7 +87,7 @@ func TestADaemonThatSendsTooMuchLosesNothingAndNotItsLink(t *testing.T) {
 // L.8 and I.9.
 func TestWhatADaemonSendsToNobodyIsNotCounted(t *testing.T) {
 	t.Parallel()
-	r := start(t, func(c *server.Config) { daemonPerMinute(c, 10) })
+	r := start(t, daemonFramesPerMinute(10))
 	s := r.pair("w")
 	for i := range 5000 {
 		s.daemon.send(e2eeFrame("of-nobody", 1, i+1, "eA"), responseFrame("unasked", "s"), updateFrame("of-nobody", 2),
@@ -100,7 +99,7 @@ func TestWhatADaemonSendsToNobodyIsNotCounted(t *testing.T) {
 // L.8: one daemon's volume is nobody else's.
 func TestADaemonThatIsSlowedDownSlowsNobodyElse(t *testing.T) {
 	t.Parallel()
-	r := start(t, func(c *server.Config) { daemonPerMinute(c, 10) })
+	r := start(t, daemonFramesPerMinute(10))
 	busy, other := r.pair("w"), r.pair("w", at("other"))
 	for i := range 60 { // it stands still for a long time behind these
 		busy.daemon.send(e2eeFrame(busy.id, 1, i+1, "eA"))
@@ -117,16 +116,23 @@ func TestADaemonThatIsSlowedDownSlowsNobodyElse(t *testing.T) {
 }
 
 // L.9.
-func TestWhoeverStaysUntilTheRelayEndsIsToldSoAndNothingElse(t *testing.T) {
+func TestWhoeverStaysUntilTheRelayEndsIsToldSo(t *testing.T) {
 	t.Parallel()
 	r := start(t, workersOn)
 	s := r.pair("w")
-	everybody := []*peer{
-		s.daemon, s.client, r.connect(pairingOf("w")), r.viewer("w", "ann", "s1"), r.connect(workerOf("w", "e1")),
-	}
+	nobodysDaemon, pairing := r.connect(daemonOf("v")), r.connect(pairingOf("u"))
+	viewer, worker := r.viewer("w", "ann", "s1"), r.connect(workerOf("w", "e1"))
 	s.exchange()
 	r.stop()
-	for _, p := range everybody {
+	for _, p := range []*peer{s.daemon, nobodysDaemon, pairing, viewer, worker} {
 		p.wantClose(1001, "relay shutting down")
+	}
+	// A client may hear of its daemon's end before its own.
+	m, err := s.client.next()
+	if err == nil && m.text == unavailable("w", home, "") {
+		_, err = s.client.next()
+	}
+	if closed, ok := errors.AsType[*wsconn.CloseError](err); !ok || closed.Code != 1001 || closed.Reason != "relay shutting down" {
+		t.Errorf("got %q, %v, want the end with 1001", m.text, err)
 	}
 }

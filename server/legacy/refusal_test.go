@@ -64,7 +64,7 @@ func TestAPlatformThatCannotBeAskedIsNoBadToken(t *testing.T) {
 
 func TestWhoComesTooOftenGets429AndAFullRelaySays503(t *testing.T) {
 	t.Parallel()
-	r := start(t, func(c *server.Config) { upgradesPerMinute(c, 3); c.Limits.LinksPerTarget = 2 })
+	r := start(t, upgradesPerMinute(3), func(c *server.Config) { c.Limits.LinksPerTarget = 2 })
 	r.connect(clientOf("w"))
 	r.refused(requestOf(t, clientOf("w")), 503, "CAPACITY")
 	r.connect(daemonOf("w")) // the last place is kept for it

@@ -8,7 +8,6 @@ import (
 
 	"github.com/getviewport/relay/internal/devplatform"
 	"github.com/getviewport/relay/internal/wsconn"
-	"github.com/getviewport/relay/server"
 )
 
 // L.7: the relay's own words, byte for byte.
@@ -128,7 +127,7 @@ func TestAPeerThatBreaksARuleIsToldWhichByTodaysCloseFrame(t *testing.T) {
 func TestAClientThatSendsTooMuchIsToldWhatOf(t *testing.T) {
 	t.Parallel()
 	const most = 5
-	r := start(t, func(c *server.Config) { clientPerMinute(c, most) })
+	r := start(t, clientPerMinute(most))
 	daemon := r.connect(daemonOf("w"))
 	viewer := r.viewer("w", "bob", "s1")
 	for name, c := range map[string]struct {

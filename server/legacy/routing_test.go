@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	relayv1 "github.com/getviewport/relay/gen/viewport/relay/v1"
-	"github.com/getviewport/relay/server"
 )
 
 // L.4, I.5, I.6, I.9, I.11, I.12: who gets what, and who may send what.
@@ -129,7 +128,7 @@ func TestASequenceOfAnEpochPassesOnceEachWay(t *testing.T) {
 // I.9.
 func TestNothingIsSentToAClientThatHasLeftNorToWhoeverComesAfterIt(t *testing.T) {
 	t.Parallel()
-	r := start(t, func(c *server.Config) { daemonPerMinute(c, 60) })
+	r := start(t, daemonFramesPerMinute(60))
 	s := r.pair("w")
 	var gone []string
 	for i := range 20 {
