@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -30,6 +32,7 @@ func browse(t *testing.T, page string) {
 	cmd := exec.Command(binary, "--headless=new",
 		"--no-sandbox", // a container's root has none; the pages are this package's
 		"--disable-gpu", "--disable-dev-shm-usage", "--disable-breakpad",
+		"--enable-logging=stderr", // with the page's console
 		// It talks to this test, and to nobody else.
 		"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--proxy-server=direct://",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions",
@@ -52,7 +55,10 @@ func browse(t *testing.T, page string) {
 		_ = output.Close()
 		if t.Failed() {
 			text, _ := os.ReadFile(output.Name())
-			t.Logf("chromium:\n%s", text)
+			lines := slices.DeleteFunc(strings.Split(string(text), "\n"), func(line string) bool {
+				return strings.Contains(line, "dbus") // it misses a desktop
+			})
+			t.Logf("chromium:\n%s", strings.Join(lines, "\n"))
 		}
 	})
 }

@@ -81,7 +81,7 @@ func serve(ctx context.Context, session *client.Session) {
 func TestAPageAndADaemonOfTodayExchangeMessages(t *testing.T) {
 	t.Parallel()
 	ctx := patient(t)
-	relay := relaytest.Start(t)
+	relay := start(t)
 	id, err := legacy.NewIdentity("box")
 	if err != nil {
 		t.Fatal(err)
