@@ -2,11 +2,13 @@ package bench
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"sync"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
@@ -127,9 +129,14 @@ func (f *bare) handler(side int) grpc.StreamHandler {
 	}
 }
 
-func serveBare(ctx context.Context, ln net.Listener, options ...grpc.ServerOption) error {
+// serveBare serves gRPC until ctx ends; secure nil: plain.
+func serveBare(ctx context.Context, ln net.Listener, secure *tls.Config) error {
 	f := &bare{links: make(map[string]*[2]*bareLink)}
-	s := grpc.NewServer(append(options, grpc.ForceServerCodecV2(bareCodec{}))...)
+	options := []grpc.ServerOption{grpc.ForceServerCodecV2(bareCodec{})}
+	if secure != nil {
+		options = append(options, grpc.Creds(credentials.NewTLS(secure)))
+	}
+	s := grpc.NewServer(options...)
 	desc := relayv1.RelayService_ServiceDesc
 	desc.HandlerType = (*any)(nil)
 	desc.Streams = []grpc.StreamDesc{

@@ -36,8 +36,16 @@ func sizeName(size int) string {
 
 func benchmarkForward(b *testing.B, sessions, size int) {
 	platform := startPlatform(b)
-	relay := newSubject(b, "relay", platform, sessions, size)
-	bare := newSubject(b, "bare", platform, sessions, size)
+	open := func(addr string, n int) sender {
+		p := openPair(b, addr, platform, n, size)
+		go p.receive()
+		return p
+	}
+	compare(b, newSubject(b, "relay", platform, sessions, open), newSubject(b, "bare", platform, sessions, open))
+}
+
+// compare has a relay and a bare forwarder take turns.
+func compare(b *testing.B, relay, bare *subject) {
 	b.ResetTimer()
 	for range b.N {
 		relay.turn()
@@ -53,18 +61,19 @@ func benchmarkForward(b *testing.B, sessions, size int) {
 // subject is a process under measurement with its peers.
 type subject struct {
 	*child
-	pairs  []*pair
-	used   time.Duration
-	frames int
+	senders []sender
+	used    time.Duration
+	frames  int
 }
 
-func newSubject(b *testing.B, kind string, platform *devplatform.Server, sessions, size int) *subject {
+// newSubject starts a process and opens so many sessions at its address, numbered from 0.
+func newSubject(
+	b *testing.B, kind string, platform *devplatform.Server, sessions int, open func(addr string, n int) sender,
+) *subject {
 	b.Helper()
 	s := &subject{child: startChild(b, childSpec{Kind: kind, JWKSURL: platform.JWKSURL()})}
-	for i := range sessions {
-		p := openPair(b, s.addr, platform, i, size)
-		go p.receive()
-		s.pairs = append(s.pairs, p)
+	for n := range sessions {
+		s.senders = append(s.senders, open(s.addr, n))
 	}
 	return s
 }
@@ -76,9 +85,9 @@ func (s *subject) turn() {
 	var mu sync.Mutex
 	var failed error
 	var running sync.WaitGroup
-	for _, p := range s.pairs {
+	for _, p := range s.senders {
 		running.Go(func() {
-			n, err := p.send(max(1, turnBatches/len(s.pairs)))
+			n, err := p.send(max(1, turnBatches/len(s.senders)))
 			mu.Lock()
 			defer mu.Unlock()
 			s.frames += n

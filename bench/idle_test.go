@@ -33,7 +33,12 @@ func BenchmarkIdle(b *testing.B) {
 		for _, kind := range []string{"relay", "bare"} {
 			b.Run(transport+"/"+kind, func(b *testing.B) {
 				for range b.N {
-					benchmarkIdle(b, kind, transport == "tls")
+					var links leanLinks
+					benchmarkIdle(b, kind, transport == "tls", []int{2000, 8000},
+						func(addr string, config *tls.Config, platform *devplatform.Server, n int) error {
+							return links.open(addr, config, clients(b, platform, devplatform.ES256, len(links.links), n))
+						})
+					links.close()
 				}
 				b.ReportMetric(0, "ns/op")
 			})
@@ -41,7 +46,11 @@ func BenchmarkIdle(b *testing.B) {
 	}
 }
 
-func benchmarkIdle(b *testing.B, kind string, secure bool) {
+// benchmarkIdle measures at several numbers of links; open opens those that are missing.
+func benchmarkIdle(b *testing.B, kind string, secure bool, counts []int,
+	open func(addr string, config *tls.Config, platform *devplatform.Server, n int) error,
+) {
+	b.Helper()
 	platform := startPlatform(b)
 	spec := childSpec{Kind: kind, JWKSURL: platform.JWKSURL()}
 	var config *tls.Config
@@ -49,15 +58,24 @@ func benchmarkIdle(b *testing.B, kind string, secure bool) {
 		spec.Cert, spec.Key, config = certificate(b)
 	}
 	process := startChild(b, spec)
-	var links leanLinks
-	defer links.close()
-	empty := process.rss()
-	for _, n := range []int{scaled(2000), scaled(8000)} {
-		if err := links.open(process.addr, config, clients(b, platform, devplatform.ES256, len(links.links), n)); err != nil {
+	empty := process.memory()
+	for _, n := range counts {
+		n := scaled(n)
+		if err := open(process.addr, config, platform, n); err != nil {
 			b.Fatal(err)
 		}
 		time.Sleep(time.Duration(scaled(settle)) * time.Millisecond)
-		b.ReportMetric(float64(process.rss()-empty)/1024/float64(n), fmt.Sprintf("KiB/link-at-%d", n))
+		now := process.memory()
+		for _, m := range []struct {
+			metric string
+			rise   float64
+		}{
+			{"KiB/link-at-%d", float64(now.resident-empty.resident) / 1024},
+			{"Go-KiB/link-at-%d", float64(now.inUse-empty.inUse) / 1024},
+			{"goroutines/link-at-%d", float64(now.goroutines - empty.goroutines)},
+		} {
+			b.ReportMetric(m.rise/float64(n), fmt.Sprintf(m.metric, n))
+		}
 		process.profile(fmt.Sprintf("idle-%s-%t-%d", kind, secure, n))
 	}
 }

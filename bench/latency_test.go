@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/grpc"
-
 	relayv1 "github.com/getviewport/relay/gen/viewport/relay/v1"
 	"github.com/getviewport/relay/internal/envelope"
 )
@@ -53,7 +51,7 @@ func BenchmarkLatency(b *testing.B) {
 func (p *pair) trip() error {
 	h := p.header(relayv1.FrameType_FRAME_TYPE_DATA, p.next)
 	p.next++
-	for _, way := range [][2]grpc.ClientStream{{p.client, p.daemon}, {p.daemon, p.client}} {
+	for _, way := range [][2]stream{{p.client, p.daemon}, {p.daemon, p.client}} {
 		var o envelope.Outgoing
 		o.Add(envelope.RunOf(envelope.Append(nil, &h, p.ciphertext), 1))
 		if err := way[0].SendMsg(&o); err != nil {

@@ -21,9 +21,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
-
 	"github.com/getviewport/relay/server"
 )
 
@@ -39,7 +36,7 @@ const (
 
 // childSpec is what a child is to be.
 type childSpec struct {
-	Kind      string // relay or bare
+	Kind      string // relay, bare or bare-websocket
 	JWKSURL   string // where the relay gets its keys
 	Cert, Key string // PEM files; empty: plain
 }
@@ -84,36 +81,12 @@ func serve(spec childSpec) error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	var addr net.Addr
-	if spec.Kind == "relay" {
-		s, err := server.New(server.Config{
-			Listen: "127.0.0.1:0", JWKSURL: spec.JWKSURL, TLSCert: spec.Cert, TLSKey: spec.Key,
-			Heartbeat: 20 * time.Second, Limits: limits,
-		})
-		if err != nil {
-			cancel()
-			return err
-		}
-		addr = s.Addr()
-		go func() { ended <- s.Run(ctx) }()
-	} else {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			cancel()
-			return err
-		}
-		addr = ln.Addr()
-		var options []grpc.ServerOption
-		if spec.Cert != "" {
-			secure, err := credentials.NewServerTLSFromFile(spec.Cert, spec.Key)
-			if err != nil {
-				cancel()
-				return err
-			}
-			options = append(options, grpc.Creds(secure))
-		}
-		go func() { ended <- serveBare(ctx, ln, options...) }()
+	addr, run, err := subjectOf(spec)
+	if err != nil {
+		cancel()
+		return err
 	}
+	go func() { ended <- run(ctx) }()
 	fmt.Println(addr)
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
 		switch command, path, _ := strings.Cut(in.Text(), " "); command {
@@ -125,6 +98,12 @@ func serve(spec childSpec) error {
 			}
 			debug.FreeOSMemory()
 			fmt.Println(0)
+		case "in-use": // by Go's account: what the heap holds, and stacks
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			fmt.Println(m.HeapAlloc + m.StackInuse)
+		case "goroutines":
+			fmt.Println(runtime.NumGoroutine())
 		case "profile":
 			for _, name := range []string{"heap", "goroutine"} {
 				if err := writeProfile(name, path); err != nil {
@@ -139,8 +118,45 @@ func serve(spec childSpec) error {
 	return <-ended
 }
 
+// subjectOf makes what a child measures, at the address where it listens.
+func subjectOf(spec childSpec) (addr net.Addr, run func(context.Context) error, err error) {
+	if spec.Kind == "relay" {
+		s, err := server.New(server.Config{
+			Listen: "127.0.0.1:0", JWKSURL: spec.JWKSURL, TLSCert: spec.Cert, TLSKey: spec.Key,
+			Heartbeat: 20 * time.Second, Limits: limits, LegacyRates: rates,
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+		return s.Addr(), s.Run, nil
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, err
+	}
+	var secure *tls.Config
+	if spec.Cert != "" {
+		cert, err := tls.LoadX509KeyPair(spec.Cert, spec.Key)
+		if err != nil {
+			return nil, nil, err
+		}
+		secure = &tls.Config{Certificates: []tls.Certificate{cert}}
+	}
+	serve := serveBare
+	if spec.Kind == "bare-websocket" {
+		serve = serveBareWebSocket
+	}
+	return ln.Addr(), func(ctx context.Context) error { return serve(ctx, ln, secure) }, nil
+}
+
 // limits are the relay's defaults, but for those that count what comes from one address: here everybody does.
 var limits = server.Limits{LinksPerAddress: server.Unlimited, LinksPerWorkspace: server.Unlimited}
+
+// rates bound no legacy peer: today's would end the benchmark.
+var rates = server.LegacyRates{
+	Upgrades: server.Unlimited, KeyExchanges: server.Unlimited, Pairings: server.Unlimited,
+	ClientFrames: server.Unlimited, WorkspaceFrames: server.Unlimited, DaemonFrames: server.Unlimited,
+}
 
 func writeProfile(name, path string) error {
 	f, err := os.Create(path + "-" + name + ".prof")
@@ -246,10 +262,17 @@ func (c *child) cpu() time.Duration {
 	return time.Duration(c.ask("cpu"))
 }
 
-// rss is the child's resident memory in bytes, by its kernel, after it has freed what it does not need.
-func (c *child) rss() int {
+// memory is what a child uses when it has freed what it does not need, in bytes: resident by its kernel, in use by Go.
+type memory struct{ resident, inUse, goroutines int }
+
+func (c *child) memory() memory {
 	c.b.Helper()
 	c.ask("free")
+	return memory{resident: c.rss(), inUse: int(c.ask("in-use")), goroutines: int(c.ask("goroutines"))}
+}
+
+func (c *child) rss() int {
+	c.b.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.pid))
 	if err != nil {
 		c.b.Fatal(err)

@@ -25,30 +25,37 @@ const (
 
 var frameLimits = envelope.Limits{MaxEnvelope: 2 << 20, MaxBatch: 64 << 10}
 
-// pair is a client and a daemon with a session. With a receiver it only sends up, as fast as the window allows. Both are in the process of
-// the benchmark, so the receiver gives credit back by a channel and nothing but DATA crosses the relay.
+// pair is a client and a daemon of the native protocol with a session. With a receiver it only sends up, as fast as the
+// window allows.
 type pair struct {
+	flow
 	workspace      string
 	key            [16]byte
 	id             string
-	client, daemon grpc.ClientStream
+	client, daemon stream
 	ciphertext     []byte
-	next           uint64     // sequence to send
-	credit         int        // owned by the sender
-	taken          chan taken // what the receiver took out of each batch
-	failed         chan error // why the receiver ended; has room for it
+	next           uint64 // sequence to send
 }
 
-type taken struct{ frames, cost int }
+// stream carries envelope.Outgoing and envelope.Batch, as a grpc.ClientStream does.
+type stream interface {
+	SendMsg(m any) error
+	RecvMsg(m any) error
+}
+
+func newPair(n, size int) *pair {
+	p := &pair{
+		flow: newFlow(window), workspace: fmt.Sprintf("bench-%d", n), key: [16]byte{byte(n)},
+		ciphertext: make([]byte, size), next: 2,
+	}
+	p.id = envelope.SessionID(p.key[:])
+	return p
+}
 
 // openPair opens both links at a child, on connections of their own, and binds the session at both ends.
 func openPair(b *testing.B, addr string, platform *devplatform.Server, n, size int) *pair {
 	b.Helper()
-	p := &pair{
-		workspace: fmt.Sprintf("bench-%d", n), key: [16]byte{byte(n)}, ciphertext: make([]byte, size), next: 2, credit: window,
-		taken: make(chan taken, 2*window/frameCost), failed: make(chan error, 1),
-	}
-	p.id = envelope.SessionID(p.key[:])
+	p := newPair(n, size)
 	ctx, end := context.WithCancel(context.Background())
 	b.Cleanup(end)
 	open := func(method, role string) grpc.ClientStream {
@@ -100,7 +107,7 @@ func (p *pair) header(typ relayv1.FrameType, sequence uint64) envelope.Header {
 func (p *pair) handshake(b *testing.B) {
 	b.Helper()
 	for _, step := range []struct {
-		from, to grpc.ClientStream
+		from, to stream
 		typ      relayv1.FrameType
 	}{
 		{p.client, p.daemon, relayv1.FrameType_FRAME_TYPE_HANDSHAKE_INIT},
@@ -133,48 +140,22 @@ func (p *pair) handshake(b *testing.B) {
 	}
 }
 
-// send sends this many batches of as many frames as fit, and returns when the daemon has all of them: their number.
+// send sends this many batches of as many frames as fit.
 func (p *pair) send(batches int) (frames int, err error) {
 	h := p.header(relayv1.FrameType_FRAME_TYPE_DATA, p.next)
 	size := envelope.AppendedSize(&h, len(p.ciphertext)) + 8 // the sequence grows
 	perBatch := max(1, batchBytes/size)
-	cost := perBatch * (len(p.ciphertext) + frameCost)
-	received := 0
-	take := func() error {
-		select {
-		case t := <-p.taken:
-			p.credit += t.cost
-			received += t.frames
-			return nil
-		case err := <-p.failed:
-			return err
-		}
-	}
-	for range batches {
-		for p.credit < cost {
-			if err := take(); err != nil {
-				return 0, err
-			}
-		}
+	return p.through(batches, perBatch, perBatch*(len(p.ciphertext)+frameCost), func() error {
 		buf := make([]byte, 0, perBatch*size)
 		for range perBatch {
 			h.Sequence = p.next
 			buf = envelope.Append(buf, &h, p.ciphertext)
 			p.next++
 		}
-		p.credit -= cost
 		var o envelope.Outgoing
 		o.Add(envelope.RunOf(buf, perBatch))
-		if err := p.client.SendMsg(&o); err != nil {
-			return 0, err
-		}
-	}
-	for received < batches*perBatch {
-		if err := take(); err != nil {
-			return 0, err
-		}
-	}
-	return received, nil
+		return p.client.SendMsg(&o)
+	})
 }
 
 // receive takes what arrives at the daemon, and checks that nothing is missing.
