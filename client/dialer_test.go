@@ -164,7 +164,8 @@ func TestATokenThatDoesNotFitAmongTheSubprotocolsGoesInAHeader(t *testing.T) {
 		got = r.Header
 		answer(http.StatusTeapot)(w, r)
 	}
-	for _, token := range []string{"short", "a, viewport.other", "with some blanks", "ä.of.no.JWT", strings.Repeat("x", 5000)} {
+	long := strings.Repeat("x", 5000)
+	for _, token := range []string{"short", "a, viewport.other", "with a blank", "ä.is.no.JWT", long} {
 		d.cfg.Token = StaticToken(token)
 		d.fails(t)
 		if got.Get("Sec-WebSocket-Protocol") != "viewport.relay.v1" || got.Get("Authorization") != "Bearer "+token {
