@@ -20,7 +20,8 @@ func TestEveryPeerIsPingedWithoutAPayload(t *testing.T) {
 	for _, c := range []devplatform.Claims{
 		daemonOf("a"), clientOf("b"), pairingOf("c"), pairingOf("d", at("")), viewerOf("e", "ann", "s1"), workerOf("f", "e1"),
 	} {
-		t.Run(c.Role+" "+c.Scope, func(t *testing.T) {
+		t.Run(c.Role+" "+c.Scope+" in "+c.WorkspaceID, func(t *testing.T) {
+			t.Parallel()
 			p := r.raw(c)
 			for range 4 { // more than it lives unless its pongs count
 				f, err := p.next()
@@ -59,10 +60,13 @@ func TestADaemonIsPingedHoweverMuchGoesToIt(t *testing.T) {
 func TestAPeerThatAnswersNoPingIsCut(t *testing.T) {
 	t.Parallel()
 	r := start(t, quick, workersOn)
-	for _, c := range []devplatform.Claims{daemonOf("w"), clientOf("w"), viewerOf("w", "ann", "s1"), workerOf("w", "e1")} {
-		p := r.raw(c)
+	var all []*rawPeer
+	for _, c := range []devplatform.Claims{daemonOf("a"), clientOf("b"), viewerOf("c", "ann", "s1"), workerOf("d", "e1")} {
+		all = append(all, r.raw(c))
+	}
+	for _, p := range all {
 		if _, err := io.Copy(io.Discard, p.in); err != nil {
-			t.Errorf("%s: got %v, want the end", c.Role, err)
+			t.Errorf("got %v, want the end", err)
 		}
 	}
 	r.empty()

@@ -26,8 +26,8 @@ const (
 	adminToken = "the-admin-token-of-these-tests"
 	// patience ends a test that would hang; nothing is asserted about time.
 	patience = 30 * time.Second
-	// beat is the heartbeat interval of tests that wait for pings.
-	beat = 200 * time.Millisecond
+	// beat is the heartbeat interval of tests that wait for pings: three of them are longer than a busy machine stalls.
+	beat = 500 * time.Millisecond
 )
 
 // relay is a running relay. It ends with the test, and then nothing of it may be left.

@@ -23,7 +23,7 @@ import (
 // I.1.
 func TestNoRequestEndsTheRelay(t *testing.T) {
 	t.Parallel()
-	r := start(t)
+	r := start(t, func(c *server.Config) { c.Limits.ConnectTime = time.Second }) // for those that send half of it
 	witness := r.pair("witness")
 	ok := upgradeText(queryOf(clientOf("w")), "Sec-WebSocket-Protocol: auth.aaaaaaaaaa.bbbbbbbbbb.cccccccccc\r\n")
 	with := func(old, new string) string { return strings.Replace(ok, old, new, 1) }
