@@ -14,6 +14,7 @@ type commands struct {
 	ready
 	Viewport, Home         string
 	ClientFile, DaemonFile string // hold the tokens
+	LegacyFile             string // holds Legacy's
 	HasDaemon              bool
 }
 
@@ -49,7 +50,16 @@ A token for anything else:
   curl -s {{.Platform}}/dev/tokens -d {{sh .Claims}}
 A pairing string for another client's --pair (one use, 10 minutes):
   {{.Pairing}}
-`))
+{{with .Legacy}}
+Today's protocol (--legacy), as target {{.Target}}: a daemon that answers each message with itself, and its client.
+In a browser on this machine:
+  {{.Page}}
+The daemon's key, and the client's token for 24 hours:
+  {{.DaemonKey}}
+  {{$.LegacyFile}}
+Whether the relay opens a WebSocket for it:
+  {{$.Upgrade}}
+{{end}}`))
 
 func printCommands(w io.Writer, c commands) error { return commandsText.Execute(w, c) }
 
@@ -66,6 +76,14 @@ func (c commands) Attach() string { return c.endpoint("attach", c.ClientFile) }
 
 // DaemonCommand is the command for a daemon.
 func (c commands) DaemonCommand() string { return c.endpoint("daemon", c.DaemonFile) }
+
+// Upgrade is a command that opens a WebSocket as a page does, and says nothing on it.
+func (c commands) Upgrade() string {
+	return `curl -si --max-time 1 -H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' ` +
+		`-H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' ` +
+		`-H "Sec-WebSocket-Protocol: viewport.v1, auth.$(cat ` + shellWord(c.LegacyFile) + `)" ` +
+		shellWord("http"+strings.TrimPrefix(c.Legacy.URL, "ws"))
+}
 
 // Grpcurl is how to ask the admin listener, up to what to ask.
 func (c commands) Grpcurl() string {

@@ -163,7 +163,10 @@ func lines(t *testing.T, cmd *exec.Cmd) (out <-chan string, wait func() (stderr 
 }
 
 // anyPort makes viewport-dev take free ports.
-var anyPort = []string{"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--platform-listen", "127.0.0.1:0"}
+var anyPort = []string{
+	"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--platform-listen", "127.0.0.1:0",
+	"--page-listen", "127.0.0.1:0",
+}
 
 func TestWithJSONOneLineTellsAllThatIsNeededAndCtrlCEndsAll(t *testing.T) {
 	bin := built(t)
@@ -303,8 +306,8 @@ func TestAPortInUseIsToldWithItsFlag(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = taken.Close() }()
-	for _, flag := range []string{"--listen", "--admin-listen", "--platform-listen"} {
-		args := append(append([]string{"--no-daemon"}, anyPort...), flag, taken.Addr().String())
+	for _, flag := range []string{"--listen", "--admin-listen", "--platform-listen", "--page-listen"} {
+		args := append(append([]string{"--no-daemon", "--legacy"}, anyPort...), flag, taken.Addr().String())
 		var stdout, stderr bytes.Buffer
 		code := run(args, nil, &stdout, &stderr)
 		want := flag + " " + taken.Addr().String() + ": the port is in use"

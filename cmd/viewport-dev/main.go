@@ -1,5 +1,6 @@
 // Command viewport-dev is a relay and a platform for development in one process. Without a command it runs both and a
-// daemon until Ctrl-C and prints commands to try; `demo` runs a real encrypted session through a relay, reads both
+// daemon until Ctrl-C and prints commands to try (with --legacy also a daemon of today's protocol, and a page that is its
+// client); `demo` runs a real encrypted session through a relay, reads both
 // links while it does so, and says what they showed. `chaos` and `storm` run the real relay as a process, kill it and
 // cut its links, and count what was lost.
 //

@@ -21,6 +21,8 @@ type runCommand struct {
 	Target         string `default:"laptop" help:"The daemon's runtime target (${default})." placeholder:"ID"`
 	Home           string `env:"VIEWPORT_HOME" help:"Where daemon and client keep their keys (default: a temporary folder)." placeholder:"DIR"`
 	NoDaemon       bool   `help:"Start no daemon."`
+	Legacy         bool   `help:"Start a daemon of today's protocol, too, and a page that is its client."`
+	PageListen     string `default:"127.0.0.1:7783" help:"The page of --legacy, on loopback (${default})." placeholder:"HOST:PORT"`
 	JSON           bool   `name:"json" help:"Print one line of JSON when everything is ready, instead of commands."`
 }
 
@@ -41,6 +43,8 @@ type ready struct {
 	AdminToken string `json:"admin_token"`
 	// Pairing is a pairing string for Target: one use, 10 minutes.
 	Pairing string `json:"pairing"`
+	// Legacy is there with --legacy.
+	Legacy *legacyReady `json:"legacy,omitempty"`
 }
 
 // run runs everything until ctx ends.
@@ -63,6 +67,13 @@ func (c *runCommand) run(ctx context.Context, stdout, stderr io.Writer) (err err
 	}
 	log := slog.New(slog.NewTextHandler(stderr, nil))
 
+	page, err := c.listenPage()
+	if err != nil {
+		return err
+	}
+	if page != nil {
+		defer func() { _ = page.Close() }() // for when nobody came to serve it
+	}
 	s, err := startStack(addresses{c.Listen, c.AdminListen, c.PlatformListen}, log)
 	if err != nil {
 		return err
@@ -71,6 +82,14 @@ func (c *runCommand) run(ctx context.Context, stdout, stderr io.Writer) (err err
 	r, err := c.prepare(s, home)
 	if err != nil {
 		return err
+	}
+	if page != nil {
+		l, failed := startLegacy(ctx, s, page, c.Workspace, "legacy-"+c.Target)
+		if failed != nil {
+			return unlessStopped(ctx, failed)
+		}
+		r.Legacy = l.ready
+		defer func() { err = errors.Join(err, l.end()) }()
 	}
 	var daemon *process
 	ended := make(<-chan struct{}) // a daemon that is not there never ends
@@ -144,7 +163,15 @@ func (c *runCommand) tell(stdout io.Writer, dir, home, viewport string, r ready)
 			return err
 		}
 	}
+	var legacyClient string
+	if r.Legacy != nil {
+		legacyClient = filepath.Join(dir, "legacy-client.token")
+		if err := os.WriteFile(legacyClient, []byte(r.Legacy.Token), 0o600); err != nil {
+			return err
+		}
+	}
 	return printCommands(stdout, commands{
 		ready: r, Viewport: relative(viewport), Home: home, ClientFile: client, DaemonFile: daemon, HasDaemon: !c.NoDaemon,
+		LegacyFile: legacyClient,
 	})
 }

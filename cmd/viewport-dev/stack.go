@@ -96,8 +96,7 @@ func claimPorts(at addresses) (platform net.Listener, err error) {
 		ln, err := net.Listen("tcp", p.address)
 		switch {
 		case errors.Is(err, syscall.EADDRINUSE):
-			return nil, fmt.Errorf("%s %s: the port is in use; end what listens there, or choose another port (0: any free one)",
-				p.flag, p.address)
+			return nil, portInUse(p.flag, p.address)
 		case err != nil:
 			return nil, fmt.Errorf("%s: %w", p.flag, err)
 		}
@@ -107,4 +106,9 @@ func claimPorts(at addresses) (platform net.Listener, err error) {
 		defer func() { _ = ln.Close() }()
 	}
 	return nil, errors.New("no port for the platform")
+}
+
+func portInUse(flag, address string) error {
+	return fmt.Errorf("%s %s: the port is in use; end what listens there, or choose another port (0: any free one)",
+		flag, address)
 }
