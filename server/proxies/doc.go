@@ -8,6 +8,7 @@
 //   - It may cut silent links, be reloaded, or be killed and come back: Send and Recv merely wait, everything arrives once
 //     and in order, and the session ends cleanly.
 //   - A relay is restarted behind it while sessions run, and they lose nothing.
+//   - Today's daemons and clients meet over WebSocket.
 //   - Of the relay's port it shows links and probes, and nothing else.
 //
 // What it does not do: faults that no terminator has on its own (package hostilepath).

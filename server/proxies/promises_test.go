@@ -54,6 +54,7 @@ func TestOfTheRelaysPortATerminatorShowsLinksAndProbesAndNothingElse(t *testing.
 		transport := &http.Transport{TLSClientConfig: p.home.trust, DisableKeepAlives: true}
 		for path, want := range map[string]int{
 			"/health": 200, "/livez": 200, "/readyz": 200, "/metrics": 404, "/": 404, "/grpc.health.v1.Health/Check": 404,
+			"/ws": 400,
 		} {
 			request, err := http.NewRequestWithContext(patient(t), http.MethodGet, p.url()+path, nil)
 			if err != nil {
