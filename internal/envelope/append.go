@@ -12,8 +12,13 @@ import (
 // order of their numbers, the ciphertext last, so that a reader has the header first. Fields with zero values are left
 // out, as protobuf does. It does not check the form of h.
 func Append(dst []byte, h *Header, ciphertext []byte) []byte {
+	return append(AppendHeader(dst, h, len(ciphertext)), ciphertext...)
+}
+
+// AppendHeader is Append without the ciphertext, which comes right behind and has so many bytes.
+func AppendHeader(dst []byte, h *Header, ciphertextLen int) []byte {
 	dst = append(dst, tagEnvelope)
-	dst = binary.AppendUvarint(dst, uint64(envelopeSize(h, len(ciphertext))))
+	dst = binary.AppendUvarint(dst, uint64(envelopeSize(h, ciphertextLen)))
 	dst = appendBytes(dst, 1, h.Workspace)
 	dst = appendBytes(dst, 2, h.Target)
 	dst = appendNumber(dst, 3, uint64(h.Type))
@@ -40,10 +45,9 @@ func Append(dst []byte, h *Header, ciphertext []byte) []byte {
 	if h.Epoch != 0 {
 		dst = binary.AppendUvarint(append(dst, tagEpoch0, tagEpoch1), h.Epoch)
 	}
-	if len(ciphertext) > 0 {
+	if ciphertextLen > 0 {
 		dst = append(dst, tagCiphertext0, tagCiphertext1)
-		dst = binary.AppendUvarint(dst, uint64(len(ciphertext)))
-		dst = append(dst, ciphertext...)
+		dst = binary.AppendUvarint(dst, uint64(ciphertextLen))
 	}
 	return dst
 }

@@ -11,18 +11,30 @@ import (
 // maxID is the longest request or session id that an envelope has room for. Real ones have about 30 bytes.
 const maxID = 255
 
-// headers makes the envelopes of one link.
-type headers struct{ envelope.Header }
+// usualID is the longest request or session id whose envelope is made in place.
+const usualID = 48
 
-func newHeaders(workspace, target string) headers {
-	return headers{envelope.Header{
-		Workspace: []byte(workspace), Target: []byte(target), Encoding: relayv1.Encoding_ENCODING_LEGACY_JSON,
-	}}
+// headers makes the envelopes of one link.
+type headers struct {
+	envelope.Header
+	room int // what the header of a usual envelope takes at most
 }
 
-// put returns the envelope of a frame with its text, or reports that it can't have one: then the frame has an id that is
-// blank, too long or no text.
-func (e *headers) put(f *legacywire.Frame, text []byte) (message []byte, ok bool) {
+func newHeaders(workspace, target string) headers {
+	e := headers{Header: envelope.Header{
+		Workspace: []byte(workspace), Target: []byte(target), Encoding: relayv1.Encoding_ENCODING_LEGACY_JSON,
+	}}
+	widest := e.Header
+	widest.Type, widest.Sequence, widest.Epoch = relayv1.FrameType_FRAME_TYPE_DATA, 1<<53, 1<<53
+	widest.Session = make([]byte, usualID)
+	e.room = envelope.AppendedSize(&widest, MaxFrame) - MaxFrame
+	return e
+}
+
+// put makes an envelope of a frame by writing its header in front of its text, which stands in message from e.room on;
+// so message must not be used any more. It reports false if it can't have one: then the frame has an id that is blank,
+// too long or no text.
+func (e *headers) put(f *legacywire.Frame, message []byte) (made []byte, ok bool) {
 	h := &e.Header
 	h.Session, h.Request, h.Sequence, h.Epoch, h.Profile = nil, nil, 0, 0, 0
 	switch f.Kind {
@@ -49,7 +61,14 @@ func (e *headers) put(f *legacywire.Frame, text []byte) (message []byte, ok bool
 	if !validID(h.Session) {
 		return nil, false
 	}
-	return envelope.Append(make([]byte, 0, envelope.AppendedSize(h, len(text))), h, text), true
+	text := message[e.room:]
+	size := envelope.AppendedSize(h, len(text))
+	at := len(message) - size
+	if at < 0 {
+		return envelope.Append(make([]byte, 0, size), h, text), true
+	}
+	envelope.AppendHeader(message[at:at], h, len(text))
+	return message[at:], true
 }
 
 func validID(id []byte) bool { return len(id) > 0 && len(id) <= maxID && utf8.Valid(id) }

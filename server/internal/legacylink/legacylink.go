@@ -99,6 +99,9 @@ func (b *Bridge) New(grant admission.LegacyGrant, address netip.Addr) *Peer {
 // Limit is MaxFrame.
 func (p *Peer) Limit() int { return MaxFrame }
 
+// Room is for the header of an envelope.
+func (p *Peer) Room() int { return p.header.room }
+
 // Greet says nothing: today's peers wait for nothing.
 func (p *Peer) Greet(_ *wsconn.Conn, dst []byte) []byte { return dst }
 

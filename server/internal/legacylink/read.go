@@ -2,6 +2,7 @@ package legacylink
 
 import (
 	"time"
+	"unicode/utf8"
 
 	"github.com/getviewport/relay/internal/legacywire"
 	"github.com/getviewport/relay/internal/reason"
@@ -13,9 +14,11 @@ import (
 const maxPresence = 4 << 10
 
 // Receive takes one frame.
-func (p *Peer) Receive(l *hub.Link, kind wsconn.Kind, text []byte) *reason.Error {
-	if kind == wsconn.Binary {
-		text = legacywire.Text(text)
+func (p *Peer) Receive(l *hub.Link, kind wsconn.Kind, message []byte) *reason.Error {
+	front, text := message[:p.header.room:p.header.room], message[p.header.room:]
+	if kind == wsconn.Binary && !utf8.Valid(text) {
+		message = append(front, legacywire.Text(text)...)
+		text = message[len(front):]
 	}
 	f, err := legacywire.Parse(text)
 	if err != nil {
@@ -37,11 +40,11 @@ func (p *Peer) Receive(l *hub.Link, kind wsconn.Kind, text []byte) *reason.Error
 		p.pace(l)
 		p.worker.Go(p.ctx, f.RequestID, f.Worker, l.Deliver)
 	case p.role == legacywire.Daemon:
-		return p.fromDaemon(l, &f, text)
+		return p.fromDaemon(l, &f, message)
 	case p.scope == legacywire.SessionEvents:
 		return p.watch(l, &f, text)
 	default:
-		return p.fromClient(l, &f, text)
+		return p.fromClient(l, &f, message)
 	}
 	return nil
 }
@@ -70,7 +73,7 @@ func (p *Peer) status(code legacywire.StatusCode) []byte {
 }
 
 // fromClient takes a frame for the daemon.
-func (p *Peer) fromClient(l *hub.Link, f *legacywire.Frame, text []byte) *reason.Error {
+func (p *Peer) fromClient(l *hub.Link, f *legacywire.Frame, message []byte) *reason.Error {
 	now, rates := time.Now(), p.bridge.Rates
 	switch {
 	case f.Kind == legacywire.KeyExchangeInit && !rates.KeyExchange(p.client, now):
@@ -83,7 +86,7 @@ func (p *Peer) fromClient(l *hub.Link, f *legacywire.Frame, text []byte) *reason
 		p.reply(l, legacywire.RuntimeTargetRequired)
 		return nil
 	}
-	message, ok := p.header.put(f, text)
+	message, ok := p.header.put(f, message)
 	if !ok {
 		p.reply(l, legacywire.InvalidFrame)
 		return nil
@@ -96,14 +99,14 @@ func (p *Peer) fromClient(l *hub.Link, f *legacywire.Frame, text []byte) *reason
 }
 
 // fromDaemon takes a frame for a client, or for those who subscribe to a channel. Only what goes to somebody counts.
-func (p *Peer) fromDaemon(l *hub.Link, f *legacywire.Frame, text []byte) *reason.Error {
+func (p *Peer) fromDaemon(l *hub.Link, f *legacywire.Frame, message []byte) *reason.Error {
 	if f.Kind == legacywire.SessionEvent {
-		if l.Publish(string(legacywire.Trim(f.Channel)), text) > 0 {
+		if l.Publish(string(legacywire.Trim(f.Channel)), message[p.header.room:]) > 0 {
 			p.pace(l)
 		}
 		return nil
 	}
-	message, ok := p.header.put(f, text)
+	message, ok := p.header.put(f, message)
 	if !ok {
 		return nil
 	}

@@ -17,7 +17,9 @@ type Dialect interface {
 	Limit() int
 	// Greet appends what the relay says first.
 	Greet(c *wsconn.Conn, dst []byte) []byte
-	// Receive handles a message, which it owns. An error ends the link.
+	// Room is how many bytes Receive wants in front of what the peer has sent, at most maxRoom.
+	Room() int
+	// Receive handles a message, which it owns, and which has Room bytes in front. An error ends the link.
 	Receive(l *hub.Link, kind wsconn.Kind, msg []byte) *reason.Error
 	// Heard handles a pong.
 	Heard(l *hub.Link)

@@ -23,6 +23,9 @@ var errText = reason.New(reason.FrameInvalid, "a message is text; a native endpo
 // Limit is gRPC's.
 func (n *native) Limit() int { return n.messageBytes }
 
+// Room is none: a message is a batch as it is.
+func (n *native) Room() int { return 0 }
+
 // Greet announces the limits, as a text: a page can't see the headers of an upgrade.
 func (n *native) Greet(c *wsconn.Conn, dst []byte) []byte {
 	return c.AppendMessage(dst, wsconn.Text, n.announcement)

@@ -60,8 +60,10 @@ func (x *socket) run() {
 func (x *socket) read() {
 	defer x.close()
 	defer x.recovered()
+	n := x.dialect.Room()
+	front := room[:n:n]
 	for {
-		kind, msg, err := x.conn.ReadMessage(nil)
+		kind, msg, err := x.conn.ReadMessage(front)
 		if err != nil {
 			x.overlong(err)
 			return
@@ -75,6 +77,12 @@ func (x *socket) read() {
 		return
 	}
 }
+
+// maxRoom bounds Dialect.Room. Room is what stands in front of messages before a dialect writes there: as it has no
+// capacity to be appended to, nothing is ever written to it itself.
+const maxRoom = 1 << 10
+
+var room [maxRoom]byte
 
 // overlong counts a message above the limit, which wsconn has ended the connection for.
 func (x *socket) overlong(err error) {
