@@ -103,6 +103,9 @@ func (r *Rates) Runtime(c Client, now time.Time) bool {
 	} else {
 		c.Address = netip.Addr{}
 	}
+	if r.clients.perMinute <= 0 && r.workspaces.perMinute <= 0 {
+		return true
+	}
 	// Both stay locked until both were asked: else two could pass where one may.
 	r.clients.mu.Lock()
 	defer r.clients.mu.Unlock()
@@ -127,6 +130,9 @@ func (r *Rates) Runtime(c Client, now time.Time) bool {
 // It is a minute at most.
 func (r *Rates) Daemon(p Peer, now time.Time) time.Duration {
 	t := r.daemons
+	if t.perMinute <= 0 {
+		return 0
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	wait := t.at(p, now).borrow(t.refill, now)
