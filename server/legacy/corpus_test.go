@@ -41,7 +41,9 @@ func corpus(t *testing.T) (frames []corpusFrame) {
 		if len(lines) != 4 {
 			t.Fatalf("not a name and three lines: %q", block)
 		}
-		f := corpusFrame{name: lines[0], fields: map[string]string{}, verdicts: strings.Split(lines[2], " | "), text: lines[3]}
+		f := corpusFrame{
+			name: lines[0], fields: map[string]string{}, verdicts: strings.Split(lines[2], " | "), text: lines[3],
+		}
 		if quoted, ok := strings.CutPrefix(f.text, "go:"); ok {
 			if f.text, err = strconv.Unquote(quoted); err != nil {
 				t.Fatalf("%s: %v", f.name, err)
@@ -66,7 +68,8 @@ func corpus(t *testing.T) (frames []corpusFrame) {
 // trim is JavaScript's.
 func trim(s string) string {
 	return strings.TrimFunc(s, func(r rune) bool {
-		return strings.ContainsRune("\t\n\v\f\r \u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff", r) || r >= 0x2000 && r <= 0x200a
+		return strings.ContainsRune("\t\n\v\f\r \u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff", r) ||
+			r >= 0x2000 && r <= 0x200a
 	})
 }
 
@@ -277,7 +280,8 @@ func (g *stage) play(f corpusFrame, verdict string, sender int) {
 		p := g.r.connect(claims)
 		p.send(f.text)
 		closed, ok := errors.AsType[*wsconn.CloseError](p.wantEnd())
-		if !ok || !(closed.Code == 4008 && closed.Reason == argument || argument == "1007" && closed.Code == wsconn.CodeNotUTF8) {
+		if !ok || argument == "1007" && closed.Code != wsconn.CodeNotUTF8 ||
+			argument != "1007" && (closed.Code != 4008 || closed.Reason != argument) {
 			g.t.Fatalf("got %v, want the end with %q", p.err, argument)
 		}
 	case "reply":
@@ -309,6 +313,9 @@ func (g *stage) play(f corpusFrame, verdict string, sender int) {
 	}
 }
 
+// senders are who the verdicts are for, in order.
+var senders = []string{"a client", "a pairing client", "a viewer", "a daemon", "a worker"}
+
 func TestEveryFrameOfTheCorpusHasItsVerdictOverARealConnection(t *testing.T) {
 	t.Parallel()
 	frames := corpus(t)
@@ -319,10 +326,10 @@ func TestEveryFrameOfTheCorpusHasItsVerdictOverARealConnection(t *testing.T) {
 	for _, f := range frames {
 		verdicts := f.verdicts
 		if len(verdicts) == 1 {
-			verdicts = slices.Repeat(verdicts, 5)
+			verdicts = slices.Repeat(verdicts, len(senders))
 		}
 		for sender, verdict := range verdicts {
-			ok := t.Run(f.name+", from "+[]string{"a client", "a pairing client", "a viewer", "a daemon", "a worker"}[sender], func(t *testing.T) {
+			ok := t.Run(f.name+", from "+senders[sender], func(t *testing.T) {
 				g.on(t)
 				g.play(f, verdict, sender)
 				g.settled()

@@ -1,9 +1,7 @@
 package legacy_test
 
 import (
-	"fmt"
 	"io"
-	"net/http"
 	"testing"
 	"time"
 
@@ -35,7 +33,9 @@ func TestAMalformedFrameEndsItsOwnConnectionAlone(t *testing.T) {
 		"a code of nobody":       {0x88, 0x82, 0, 0, 0, 0, 0, 0},
 		"not UTF-8":              {0x81, 0x81, 0, 0, 0, 0, 0xff},
 	} {
-		for _, c := range []devplatform.Claims{workerOf("w", "e1"), daemonOf("w"), clientOf("w"), viewerOf("w", "ann", "s1")} {
+		for _, c := range []devplatform.Claims{
+			workerOf("w", "e1"), daemonOf("w"), clientOf("w"), viewerOf("w", "ann", "s1"),
+		} {
 			p := r.raw(c)
 			p.write(bytes)
 			if _, err := io.Copy(io.Discard, p.in); err != nil {
@@ -194,10 +194,12 @@ func TestARevokedPeerIsCutAndAnotherIsNot(t *testing.T) {
 	r.revoke("w", "d") // by the operator
 	daemon.wantEnd()
 	good.want(unavailable("w", home, ""))
-	r.refused(request{query: queryOf(daemonOf("w")), header: bearer(must(asked.MintLegacy(daemonOf("w", install("d")))))}, 403, "PAIRING_REVOKED")
+	token, err := asked.MintLegacy(daemonOf("w", install("d")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.refused(request{query: queryOf(daemonOf("w")), header: bearer(token)}, 403, "PAIRING_REVOKED")
 }
-
-func must(s string, _ error) string { return s }
 
 // I.19: a cut would cost its peer all its sessions.
 func TestALinkOutlivesItsToken(t *testing.T) {
@@ -218,21 +220,11 @@ func TestALinkOutlivesItsToken(t *testing.T) {
 		}
 	}
 	native := r.native(relayv1.Role_ROLE_CLIENT, devplatform.Claims{
-		Role: devplatform.RoleClient, WorkspaceID: "w", RuntimeTargetID: home, Algorithm: devplatform.EdDSA, TTL: -5 * time.Second,
+		Role: devplatform.RoleClient, WorkspaceID: "w", RuntimeTargetID: home, Algorithm: devplatform.EdDSA,
+		TTL: -5 * time.Second,
 	})
 	if why := native.end(); why != "TOKEN_EXPIRED" {
 		t.Errorf("a native link with such a token: got the end %q, want TOKEN_EXPIRED", why)
 	}
 	s.exchange()
-	_ = fmt.Sprint(http.StatusOK)
-}
-
-func psk(frame string) string {
-	const ik, ikpsk2 = `"noise-ik"`, `"noise-ikpsk2"`
-	for i := 0; i+len(ik) <= len(frame); i++ {
-		if frame[i:i+len(ik)] == ik {
-			return frame[:i] + ikpsk2 + frame[i+len(ik):]
-		}
-	}
-	return frame
 }

@@ -65,15 +65,22 @@ func TestAViewerIsWhoItsTokenSaysAndItsLeavingIsTold(t *testing.T) {
 		{presenceFrame("s1", "joined", " ann"), deny},
 		{strings.Replace(presenceFrame("s1", "joined", "ann"), `"userId":"ann"`, `"userId":"ann","userId":"bob"`, 1), deny},
 		{presenceFrame("s1", "joined", strings.Repeat("a", 129)), invalidFrame + `"w"}`},
-		{strings.Replace(presenceFrame("s1", "joined", "ann"), `"D"`, `"`+strings.Repeat("D", 256)+`"`, 1), invalidFrame + `"w"}`},
-		{strings.Replace(presenceFrame("s1", "joined", "ann"), `{`, `{"x":"`+strings.Repeat("x", 1<<19)+`",`, 1), invalidFrame + `"w"}`},
+		{
+			strings.Replace(presenceFrame("s1", "joined", "ann"), `"D"`, `"`+strings.Repeat("D", 256)+`"`, 1),
+			invalidFrame + `"w"}`,
+		},
+		{
+			strings.Replace(presenceFrame("s1", "joined", "ann"), `{`, `{"x":"`+strings.Repeat("x", 1<<19)+`",`, 1),
+			invalidFrame + `"w"}`,
+		},
 	} {
 		ann.send(c.sent)
 		ann.want(c.answer)
 	}
 	// Spelt in another way it is the same person, and the text passes as it is.
 	joined := strings.Replace(presenceFrame("s1", "joined", "ann"), `"ann"`, ` "\u0061nn"`, 1)
-	ann.send(joined, presenceFrame("s1", "heartbeat", "ann"), presenceFrame("s2", "joined", "ann"), presenceFrame("s2", "left", "ann"))
+	ann.send(joined, presenceFrame("s1", "heartbeat", "ann"))
+	ann.send(presenceFrame("s2", "joined", "ann"), presenceFrame("s2", "left", "ann"))
 	bob.want(joined, presenceFrame("s1", "heartbeat", "ann"))
 	other.want(presenceFrame("s2", "joined", "ann"), presenceFrame("s2", "left", "ann"))
 	ann.quiet("w") // nothing comes back to its sender
@@ -83,7 +90,7 @@ func TestAViewerIsWhoItsTokenSaysAndItsLeavingIsTold(t *testing.T) {
 	other.quiet("w") // it had left there itself
 
 	// Whoever is nobody can announce nobody.
-	nobody := r.connect(clientOf("w", extra("scope", "session-events"), without("userId"), extra("sessionChannels", []string{"agent-session:s1"})))
+	nobody := r.connect(clientOf("w", watches("s1"), without("userId")))
 	nobody.send(presenceFrame("s1", "joined", "dev-user"))
 	nobody.want(deny)
 	nobody.leave()
@@ -101,7 +108,7 @@ func TestViewersOfOtherTenantsAndTargetsAreNotSeen(t *testing.T) {
 	t.Parallel()
 	r := start(t)
 	here, there := r.viewer("w", "ann", "s1"), r.viewer("v", "ann", "s1")
-	beside := r.connect(clientOf("w", at("other"), extra("scope", "session-events"), extra("userId", "ann"), extra("sessionChannels", []string{"agent-session:s1"})))
+	beside := r.connect(clientOf("w", at("other"), watches("s1"), extra("userId", "ann")))
 	beside.send(subscribeFrame("s1", 0))
 	beside.want(subscribed("s1", 0))
 	here.send(presenceFrame("s1", "joined", "ann"))

@@ -3,8 +3,6 @@ package legacy_test
 import (
 	"fmt"
 	"strings"
-
-	"github.com/getviewport/relay/internal/devplatform"
 )
 
 // Frames as today's daemons and browsers write them.
@@ -16,8 +14,8 @@ func initFrame(requestID string) string {
 
 func responseFrame(requestID, sessionID string) string {
 	return `{"type":"relay_key_exchange_response","version":3,"profile":"noise-ik","requestId":"` + requestID +
-		`","daemonPublicKey":"BAED","daemonEphemeralPublicKey":"BAEE","encryptedMetadata":"bWV0YQ","sessionId":"` + sessionID +
-		`","epoch":1,"proof":"cHJvb2Y"}`
+		`","daemonPublicKey":"BAED","daemonEphemeralPublicKey":"BAEE","encryptedMetadata":"bWV0YQ","sessionId":"` +
+		sessionID + `","epoch":1,"proof":"cHJvb2Y"}`
 }
 
 func e2eeFrame(sessionID string, epoch, seq int, ciphertext string) string {
@@ -31,7 +29,8 @@ func updateFrame(sessionID string, epoch int) string {
 }
 
 func offerRequest(requestID string) string {
-	return `{"type":"relay_pairing_offer_request","requestId":"` + requestID + `","clientChannelPublicKey":"BAEF","ttlSeconds":600}`
+	return `{"type":"relay_pairing_offer_request","requestId":"` + requestID +
+		`","clientChannelPublicKey":"BAEF","ttlSeconds":600}`
 }
 
 func offerResponse(requestID string) string {
@@ -45,11 +44,13 @@ func redeemRequest(requestID string) string {
 }
 
 func redeemResponse(requestID string) string {
-	return `{"type":"relay_pairing_redeem_response","requestId":"` + requestID + `","ok":false,"errorCode":"OFFER_EXPIRED","error":"x"}`
+	return `{"type":"relay_pairing_redeem_response","requestId":"` + requestID +
+		`","ok":false,"errorCode":"OFFER_EXPIRED","error":"x"}`
 }
 
 func subscribeFrame(id string, after int) string {
-	return fmt.Sprintf(`{"type":"viewport.session_events.subscribe/v1","channel":"agent-session:%s","afterSequence":%d}`, id, after)
+	return fmt.Sprintf(`{"type":"viewport.session_events.subscribe/v1","channel":"agent-session:%s","afterSequence":%d}`,
+		id, after)
 }
 
 func unsubscribeFrame(id string) string {
@@ -71,7 +72,8 @@ func subscribed(id string, after int) string {
 }
 
 func unavailable(workspace, target, machine string) string {
-	text := `{"type":"relay_status","code":"DAEMON_UNAVAILABLE","message":"No machine runtime is connected for this runtime target",` +
+	text := `{"type":"relay_status","code":"DAEMON_UNAVAILABLE",` +
+		`"message":"No machine runtime is connected for this runtime target",` +
 		`"workspaceId":"` + workspace + `","retryable":true,"runtimeTargetId":"` + target + `"`
 	if machine != "" {
 		text += `,"machineId":"` + machine + `"`
@@ -128,8 +130,6 @@ func (r *relay) viewer(workspace, user string, ids ...string) *peer {
 	return v
 }
 
-var _ = devplatform.RoleWorker
-
 // workerRequest is a worker's; headers is the inside of an object, body a string with its quotes or nothing.
 func workerRequest(requestID, method, path, headers, body string) string {
 	text := `{"type":"viewport.worker_transport.request/v1","requestId":"` + requestID + `","method":"` + method +
@@ -139,3 +139,6 @@ func workerRequest(requestID, method, path, headers, body string) string {
 	}
 	return text + "}"
 }
+
+// psk is a frame of the stronger profile.
+func psk(frame string) string { return strings.Replace(frame, `"noise-ik"`, `"noise-ikpsk2"`, 1) }

@@ -136,7 +136,8 @@ func TestWhoeverStaysUntilTheRelayEndsIsToldSo(t *testing.T) {
 	if err == nil && m.text == unavailable("w", home, "") {
 		_, err = s.client.next()
 	}
-	if closed, ok := errors.AsType[*wsconn.CloseError](err); !ok || closed.Code != 1001 || closed.Reason != "relay shutting down" {
+	closed, ok := errors.AsType[*wsconn.CloseError](err)
+	if !ok || closed.Code != 1001 || closed.Reason != "relay shutting down" {
 		t.Errorf("got %q, %v, want the end with 1001", m.text, err)
 	}
 }

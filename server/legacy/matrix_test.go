@@ -31,7 +31,8 @@ func TestALegacyClientAndANativeDaemonMeet(t *testing.T) {
 	daemon := r.native(relayv1.Role_ROLE_DAEMON, nativeClaims(devplatform.RoleDaemon, "w"))
 	client, other, pairing := r.connect(clientOf("w")), r.connect(clientOf("w")), r.connect(pairingOf("w"))
 	client.send(initFrame("r1"))
-	if e := daemon.want(typeInit, "r1", initFrame("r1")); e.GetProfile() != relayv1.Profile_PROFILE_NOISE_IK || e.GetSequence() != 0 {
+	e := daemon.want(typeInit, "r1", initFrame("r1"))
+	if e.GetProfile() != relayv1.Profile_PROFILE_NOISE_IK || e.GetSequence() != 0 {
 		t.Errorf("got the header %v", e)
 	}
 	other.send(initFrame("r2"))
@@ -45,8 +46,8 @@ func TestALegacyClientAndANativeDaemonMeet(t *testing.T) {
 	if e := daemon.want(typeData, "s1", e2eeFrame("s1", 1, 1, "dXA")); e.GetSequence() != 1 || e.GetEpoch() != 1 {
 		t.Errorf("got the header %v", e)
 	}
-	down, stale, next := legacyOf(typeData, "s1", "one"), legacyOf(typeData, "s1", "again"), legacyOf(typeData, "s1", "two")
-	down.Sequence, down.Epoch, stale.Sequence, stale.Epoch, next.Sequence, next.Epoch = 5, 1, 5, 1, 1, 2
+	down, stale := dataOf("s1", 1, 5, "one"), dataOf("s1", 1, 5, "again")
+	next := dataOf("s1", 2, 1, "two")
 	daemon.send(down, stale, next, legacyOf(typeUpdate, "s1", "update"))
 	client.want("one", "two", "update")
 	// Only its owner sends in a session.
@@ -80,9 +81,7 @@ func TestANativeClientAndALegacyDaemonMeet(t *testing.T) {
 	if e := client.want(typeResponse, "s1", responseFrame("r1", "s1")); e.GetRequestId() != "r1" {
 		t.Errorf("got the header %v", e)
 	}
-	up, stale := legacyOf(typeData, "s1", e2eeFrame("s1", 1, 1, "dXA")), legacyOf(typeData, "s1", "stale")
-	up.Sequence, up.Epoch, stale.Sequence, stale.Epoch = 1, 1, 1, 1
-	client.send(up, stale)
+	client.send(dataOf("s1", 1, 1, e2eeFrame("s1", 1, 1, "dXA")), dataOf("s1", 1, 1, "stale"))
 	daemon.want(e2eeFrame("s1", 1, 1, "dXA"))
 	daemon.send(e2eeFrame("s1", 1, 1, "ZG93bg"), updateFrame("s1", 2))
 	client.want(typeData, "s1", e2eeFrame("s1", 1, 1, "ZG93bg"))
@@ -129,24 +128,18 @@ func TestTenantsDoNotMeetWhateverTheySpeak(t *testing.T) {
 	daemon.send(answer)
 	client.want("welcome")
 	stranger := r.native(relayv1.Role_ROLE_CLIENT, nativeClaims(devplatform.RoleClient, "one"))
-	forged := legacyOf(typeData, "same", "forged")
-	forged.Sequence, forged.Epoch = 100, 100
-	stranger.send(forged)
+	stranger.send(dataOf("same", 100, 100, "forged"))
 	for n := 1; n < 4; n++ {
 		one.exchange()
 		client.send(e2eeFrame("same", 1, n, "dXA"))
 		daemon.want(typeData, "same", e2eeFrame("same", 1, n, "dXA"))
-		down := legacyOf(typeData, "same", "down")
-		down.Sequence, down.Epoch = uint64(n), 1
-		daemon.send(down)
+		daemon.send(dataOf("same", 1, uint64(n), "down"))
 		client.want("down")
 	}
 	// Of another tenant's workspace an envelope ends its link.
-	mismatch := legacyOf(typeData, "same", "forged")
-	mismatch.Sequence, mismatch.Epoch = 101, 100
 	of := stranger.of
 	stranger.of.WorkspaceID = "two"
-	stranger.send(mismatch)
+	stranger.send(dataOf("same", 100, 101, "forged"))
 	stranger.of = of
 	if why := stranger.end(); why != "ENVELOPE_MISMATCH" {
 		t.Errorf("got the end %q, want ENVELOPE_MISMATCH", why)

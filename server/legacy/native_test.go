@@ -68,6 +68,13 @@ func legacyOf(typ relayv1.FrameType, session, text string) *relayv1.Envelope {
 	}
 }
 
+// dataOf is legacyOf for DATA.
+func dataOf(session string, epoch, sequence uint64, text string) *relayv1.Envelope {
+	e := legacyOf(typeData, session, text)
+	e.Epoch, e.Sequence = epoch, sequence
+	return e
+}
+
 func (n *native) send(frames ...*relayv1.Envelope) {
 	n.t.Helper()
 	for _, e := range frames {

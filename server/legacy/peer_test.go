@@ -52,6 +52,13 @@ func viewerOf(workspace, user string, ids ...string) devplatform.Claims {
 	})
 }
 
+// watches makes a client one that may watch a session.
+func watches(id string) claims {
+	return func(c *devplatform.Claims) {
+		c.Scope, c.SessionChannels = "session-events", []string{"agent-session:" + id}
+	}
+}
+
 func workerOf(workspace, executor string) devplatform.Claims {
 	return who(devplatform.Claims{Role: devplatform.RoleWorker, WorkspaceID: workspace, ManagedExecutorID: executor}, nil)
 }
@@ -277,8 +284,8 @@ func (p *peer) wantEnd() error {
 const invalidFrame = `{"type":"relay_status","code":"INVALID_FRAME",` +
 	`"message":"client frame must be a valid runtime or pairing control frame","workspaceId":`
 
-// quiet waits, by a question to the relay, until all that the client has sent was handled, and wants nothing to have come
-// for it that was not received before.
+// quiet waits, by a question to the relay, until all that the client has sent was handled, and wants nothing to have
+// come for it that was not received before.
 func (p *peer) quiet(workspace string) {
 	p.t.Helper()
 	p.send("?")

@@ -27,21 +27,27 @@ func TestWhoeverIsRefusedIsSoBeforeTheUpgrade(t *testing.T) {
 		status  int
 		reason  string
 	}{
-		"no token":                       {request{query: queryOf(daemonOf("w"))}, 401, "TOKEN_MISSING"},
-		"a token of nobody":              {request{query: queryOf(daemonOf("w")), header: bearer("aaaa.bbbb.cccc")}, 401, "TOKEN_INVALID"},
-		"an old token":                   {same(daemonOf("w", ttl(-time.Hour))), 401, "TOKEN_EXPIRED"},
-		"another workspace":              {ask(daemonOf("v"), daemonOf("w")), 403, "WORKSPACE_MISMATCH"},
-		"another target":                 {ask(daemonOf("w"), daemonOf("w", at("other"))), 403, "TARGET_MISMATCH"},
-		"a target that is not in claims": {ask(daemonOf("w"), daemonOf("w", without("runtimeTargetId"))), 403, "TARGET_MISMATCH"},
-		"a daemon without a target":      {same(daemonOf("w", at(""))), 403, "TARGET_MISMATCH"},
-		"a client without a target":      {same(clientOf("w", at(""))), 403, "TARGET_MISMATCH"},
-		"a client as daemon":             {ask(daemonOf("w"), clientOf("w")), 403, "ROLE_MISMATCH"},
-		"a daemon as client":             {ask(clientOf("w"), daemonOf("w")), 403, "ROLE_MISMATCH"},
-		"a client without a scope":       {same(clientOf("w", without("scope"))), 403, "ROLE_MISMATCH"},
-		"a scope that is none":           {same(clientOf("w", extra("scope", "all"))), 401, "TOKEN_INVALID"},
-		"another install":                {same(daemonOf("w", install("two"), generation(5))), 409, "DAEMON_ALREADY_CONNECTED"},
-		"an older generation":            {same(daemonOf("w", install("one"), generation(4))), 409, "STALE_GENERATION"},
-		"a worker":                       {same(workerOf("w", "e1")), 403, "ROLE_MISMATCH"},
+		"no token": {request{query: queryOf(daemonOf("w"))}, 401, "TOKEN_MISSING"},
+		"a token of nobody": {
+			request{query: queryOf(daemonOf("w")), header: bearer("aaaa.bbbb.cccc")}, 401, "TOKEN_INVALID",
+		},
+		"an old token":      {same(daemonOf("w", ttl(-time.Hour))), 401, "TOKEN_EXPIRED"},
+		"another workspace": {ask(daemonOf("v"), daemonOf("w")), 403, "WORKSPACE_MISMATCH"},
+		"another target":    {ask(daemonOf("w"), daemonOf("w", at("other"))), 403, "TARGET_MISMATCH"},
+		"a target that is not in claims": {
+			ask(daemonOf("w"), daemonOf("w", without("runtimeTargetId"))), 403, "TARGET_MISMATCH",
+		},
+		"a daemon without a target": {same(daemonOf("w", at(""))), 403, "TARGET_MISMATCH"},
+		"a client without a target": {same(clientOf("w", at(""))), 403, "TARGET_MISMATCH"},
+		"a client as daemon":        {ask(daemonOf("w"), clientOf("w")), 403, "ROLE_MISMATCH"},
+		"a daemon as client":        {ask(clientOf("w"), daemonOf("w")), 403, "ROLE_MISMATCH"},
+		"a client without a scope":  {same(clientOf("w", without("scope"))), 403, "ROLE_MISMATCH"},
+		"a scope that is none":      {same(clientOf("w", extra("scope", "all"))), 401, "TOKEN_INVALID"},
+		"another install": {
+			same(daemonOf("w", install("two"), generation(5))), 409, "DAEMON_ALREADY_CONNECTED",
+		},
+		"an older generation": {same(daemonOf("w", install("one"), generation(4))), 409, "STALE_GENERATION"},
+		"a worker":            {same(workerOf("w", "e1")), 403, "ROLE_MISMATCH"},
 	} {
 		t.Run(name, func(t *testing.T) { r.refused(c.request, c.status, c.reason) })
 	}

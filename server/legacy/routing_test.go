@@ -48,7 +48,7 @@ func TestNobodySendsInASessionOfAnother(t *testing.T) {
 	thief := r.connect(clientOf("w"))
 	own := open(thief, s.daemon, "own")
 	// What a thief sends neither arrives nor moves the sequence that the owner's frames have to be above.
-	thief.send(e2eeFrame(s.id, 1, 1000, "c3RvbGVu"), e2eeFrame(s.id, 99, 1, "c3RvbGVu"), e2eeFrame("nobodys", 1, 1, "c3RvbGVu"))
+	thief.send(e2eeFrame(s.id, 1, 1000, "eA"), e2eeFrame(s.id, 99, 1, "eA"), e2eeFrame("nobodys", 1, 1, "eA"))
 	own.exchange()
 	s.exchange()
 	thief.quiet("w")

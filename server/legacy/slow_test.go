@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/gobwas/ws"
+
+	"github.com/getviewport/relay/internal/wsconn"
 )
 
 // L.7 (buffer overflow) and I.17: who does not read.
@@ -37,7 +39,8 @@ func TestADaemonThatDoesNotReadIsNotCutForWhatAClientSends(t *testing.T) {
 	daemon := r.raw(daemonOf("w"))
 	flood := r.connect(clientOf("w"))
 	for n := 0; r.status().GetClientLinks() == 1; n++ {
-		if flood.conn.Send(flood.conn.AppendMessage(nil, 1, []byte(wide(strings.Replace(initFrame(fmt.Sprint("r", n)), "BAEC", "WIDE", 1))))) != nil {
+		text := wide(strings.Replace(initFrame(fmt.Sprint("r", n)), "BAEC", "WIDE", 1))
+		if flood.conn.Send(flood.conn.AppendMessage(nil, wsconn.Text, []byte(text))) != nil {
 			break
 		}
 	}

@@ -107,23 +107,39 @@ func TestATokenComesByHeaderOrSubprotocolAndInDevelopmentByQuery(t *testing.T) {
 		selected string
 	}
 	rows := map[string]row{
-		"none":                               {"", "", 401, 401, ""},
-		"Authorization":                      {"", bearerLine(good), 101, 101, ""},
-		"in any case, with blanks":           {"", "authorization:  bEARER \t " + good + " \r\n", 101, 101, ""},
-		"another scheme":                     {"", "Authorization: Basic " + good + "\r\n", 401, 401, ""},
-		"no scheme":                          {"", "Authorization: " + good + "\r\n", 401, 401, ""},
-		"a subprotocol":                      {"", "Sec-WebSocket-Protocol: auth." + good + "\r\n", 101, 101, "auth." + good},
-		"behind a name":                      {"", "Sec-WebSocket-Protocol: viewport.v1, auth." + good + "\r\n", 101, 101, "viewport.v1"},
-		"before a name":                      {"", "Sec-WebSocket-Protocol: auth." + good + ",viewport.v1\r\n", 101, 101, "viewport.v1"},
-		"in a line of its own":               {"", "Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: auth." + good + "\r\n", 101, 101, "a"},
-		"a header beside names":              {"", bearerLine(good) + "Sec-WebSocket-Protocol: a, b\r\n", 101, 101, "a"},
-		"the header counts first":            {"", bearerLine(bad) + "Sec-WebSocket-Protocol: a, auth." + good + "\r\n", 401, 401, ""},
-		"a short header counts as none":      {"", bearerLine("short") + "Sec-WebSocket-Protocol: a, auth." + good + "\r\n", 101, 101, "a"},
-		"a long header counts as none":       {"", bearerLine(strings.Repeat("t", 4097)) + "Sec-WebSocket-Protocol: a, auth." + good + "\r\n", 101, 101, "a"},
-		"the query":                          {"&token=" + good, "", 401, 101, ""},
-		"a header beside the query":          {"&token=" + bad, bearerLine(good), 101, 101, ""},
-		"a short one in the query":           {"&token=short", "", 401, 401, ""},
-		"a subprotocol before the query":     {"&token=" + good, "Sec-WebSocket-Protocol: a, auth." + bad + "\r\n", 401, 401, ""},
+		"none":                     {"", "", 401, 401, ""},
+		"Authorization":            {"", bearerLine(good), 101, 101, ""},
+		"in any case, with blanks": {"", "authorization:  bEARER \t " + good + " \r\n", 101, 101, ""},
+		"another scheme":           {"", "Authorization: Basic " + good + "\r\n", 401, 401, ""},
+		"no scheme":                {"", "Authorization: " + good + "\r\n", 401, 401, ""},
+		"a subprotocol": {
+			"", "Sec-WebSocket-Protocol: auth." + good + "\r\n", 101, 101, "auth." + good,
+		},
+		"behind a name": {
+			"", "Sec-WebSocket-Protocol: viewport.v1, auth." + good + "\r\n", 101, 101, "viewport.v1",
+		},
+		"before a name": {
+			"", "Sec-WebSocket-Protocol: auth." + good + ",viewport.v1\r\n", 101, 101, "viewport.v1",
+		},
+		"in a line of its own": {
+			"", "Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: auth." + good + "\r\n", 101, 101, "a",
+		},
+		"a header beside names": {"", bearerLine(good) + "Sec-WebSocket-Protocol: a, b\r\n", 101, 101, "a"},
+		"the header counts first": {
+			"", bearerLine(bad) + "Sec-WebSocket-Protocol: a, auth." + good + "\r\n", 401, 401, "",
+		},
+		"a short header counts as none": {
+			"", bearerLine("short") + "Sec-WebSocket-Protocol: a, auth." + good + "\r\n", 101, 101, "a",
+		},
+		"a long header counts as none": {
+			"", bearerLine(strings.Repeat("t", 4097)) + "Sec-WebSocket-Protocol: a, auth." + good + "\r\n", 101, 101, "a",
+		},
+		"the query":                 {"&token=" + good, "", 401, 101, ""},
+		"a header beside the query": {"&token=" + bad, bearerLine(good), 101, 101, ""},
+		"a short one in the query":  {"&token=short", "", 401, 401, ""},
+		"a subprotocol before the query": {
+			"&token=" + good, "Sec-WebSocket-Protocol: a, auth." + bad + "\r\n", 401, 401, "",
+		},
 		"a name offered twice":               {"", bearerLine(good) + "Sec-WebSocket-Protocol: a, a\r\n", 400, 400, ""},
 		"an offer with an empty entry":       {"", bearerLine(good) + "Sec-WebSocket-Protocol: a,,b\r\n", 400, 400, ""},
 		"a bad offer and a token in the URL": {"&token=" + good, "Sec-WebSocket-Protocol: a, a\r\n", 401, 400, ""},
@@ -226,7 +242,9 @@ func TestThePlatformIsAskedAsTodayAndItsUnknownClaimsPass(t *testing.T) {
 	}))
 	defer stub.Close()
 	const path = "/api/runtime/internal/relay/validate"
-	r := start(t, func(c *server.Config) { c.ValidateURL, c.InternalKey = stub.URL+path, "the-internal-key-of-this-relay" })
+	r := start(t, func(c *server.Config) {
+		c.ValidateURL, c.InternalKey = stub.URL+path, "the-internal-key-of-this-relay"
+	})
 	for name, c := range map[string]struct{ query, claims, body string }{
 		"a daemon": {
 			"role=workspace-daemon&workspaceId=w&runtimeTargetId=t",

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/getviewport/relay/internal/devplatform"
 )
 
 // L.10, I.27 and I.28: the worker transport.
@@ -127,8 +125,9 @@ func TestAWorkerReachesNothingBesideItsOwnCalls(t *testing.T) {
 		own + "/../../../../internal/relay/presence/resolve", own + "/..", own + "/../e2", own + "/.", own + "/a/./b",
 		own + "/%2e%2e/%2e%2e/x", own + "/%2E%2e/x", own + "/.%2e/x", own + "/%252e%252e/x", own + "/%25252e%25252e/x",
 		own + `/..\\..\\x`, own + `/%5c..%5cx`, own + "/..%2f..%2fx", own + "/..;/x", own + "/..;a=b/x", own + "/%2e%2e;/x",
-		own + "/a#/../../x", own + "/a?", own + "/a b", own + `/a\tb`, own + `/a\u0000b`, own + "/é", own + "/%zz", own + "/%",
-		own + `/a\r\nHost: evil`, own + `/a HTTP/1.1\r\n\r\n`, own + "/" + strings.Repeat("a", 10<<10), own + "@evil.example/",
+		own + "/a#/../../x", own + "/a?", own + "/a b", own + `/a\tb`, own + `/a\u0000b`, own + "/é", own + "/%zz",
+		own + `/a\r\nHost: evil`, own + `/a HTTP/1.1\r\n\r\n`, own + "/" + strings.Repeat("a", 10<<10), own + "/%",
+		own + "@evil.example/",
 		own + "/%00", own + "/a%0d%0ab",
 	} {
 		p.send(workerRequest("r", "GET", path, "", ""))
@@ -145,11 +144,11 @@ func TestAWorkerReachesNothingBesideItsOwnCalls(t *testing.T) {
 	if err != nil {
 		t.Fatal(describe(err))
 	}
-	p.send(workerRequest("r", "GET", own, "", ""), workerRequest("q", "GET", "/api/runtime/workspaces/w/managed-executors/", "", ""))
+	p.send(workerRequest("r", "GET", own, "", ""))
+	p.send(workerRequest("q", "GET", "/api/runtime/workspaces/w/managed-executors/", "", ""))
 	for _, id := range []string{"r", "q"} {
 		p.want(`{"type":"viewport.worker_transport.response/v1","requestId":"` + id + pathDenied)
 	}
-	_ = devplatform.RoleWorker
 }
 
 func TestAWorkersOtherFramesAreDroppedAndItsConnectionGoesOn(t *testing.T) {
@@ -188,13 +187,15 @@ func TestAWorkersRequestsAreBounded(t *testing.T) {
 	if got := ask("r", "/status/503"); got.Status != 503 {
 		t.Errorf("the platform's 503: got %+v", got)
 	}
-	if got := ask("r", "/big/60000000"); got.Status != 502 || !strings.Contains(got.Body, "WORKER_TRANSPORT_FORWARD_FAILED") {
+	got := ask("r", "/big/60000000")
+	if got.Status != 502 || !strings.Contains(got.Body, "WORKER_TRANSPORT_FORWARD_FAILED") {
 		t.Errorf("an answer of 60 MB: got %d %.100q", got.Status, got.Body)
 	}
 	// Those that hang take all places, and no more than these.
 	waiting := 0
 	for ; ; waiting++ {
-		p.send(workerRequest(fmt.Sprint("hangs-", waiting), "GET", own+"/slow", "", ""), workerRequest("probe", "GET", own+"2", "", ""))
+		p.send(workerRequest(fmt.Sprint("hangs-", waiting), "GET", own+"/slow", "", ""))
+		p.send(workerRequest("probe", "GET", own+"2", "", ""))
 		first := p.reply()
 		if first.RequestID == "probe" {
 			continue
