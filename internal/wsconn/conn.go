@@ -5,6 +5,12 @@
 // A connection that waits for a message costs little: it holds no buffer meanwhile, and none grows before the bytes
 // that fill it have arrived. (Over TLS the TLS connection has a buffer of its own.)
 //
+// Frame rules and masking are of gobwas/ws, the rest is here, because of what whole libraries cost: forwarding a message
+// of 1 KiB with 64 on the way took 11.4 µs of CPU with gorilla, 14.4 with coder, 24.4 with gobwas and its own reader and
+// writer, and 10.6 so; an idle connection 7.6, 14.7, 5.2 and 3.4 KB of heap and stack; with one message on the way they
+// do not differ by more than a busy machine does (median of three runs in turns; gorilla 1.5.3, coder 1.8.15). None of
+// them writes several messages at once.
+//
 // It decides nothing about who may connect, what messages mean or how long silence may last.
 package wsconn
 
