@@ -37,7 +37,7 @@ type legacy struct {
 func newLegacy() legacy {
 	return legacy{
 		exchanges: owners{lifetime: requestLifetime}, pairings: owners{lifetime: requestLifetime},
-		sessions: owners{lifetime: ownerLifetime},
+		sessions: owners{sessions: true, lifetime: ownerLifetime},
 	}
 }
 

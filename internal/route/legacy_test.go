@@ -29,6 +29,9 @@ func TestALegacyAnswerGoesToWhoAskedAndTheSessionIsTheirs(t *testing.T) {
 	if got := w.drops.Count(route.DropUnknown); got != 1 {
 		t.Errorf("%d dropped as unknown, want 1", got)
 	}
+	if target, link := w.target.Stats().Sessions, w.links["c"].Stats().Sessions; target != 2 || link != 1 {
+		t.Errorf("the target counts %d sessions and a client's link %d, want 2 and 1", target, link)
+	}
 }
 
 func TestNobodySendsInALegacySessionOfAnother(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 // owners is a table of who owns what of the legacy protocol: the answer to a request, or a session. An entry lives until
 // it is dropped, its owner's link ends, or it was not used for lifetime.
 type owners struct {
+	sessions bool // its entries are sessions
 	lifetime time.Duration
 	byID     map[string]*owned
 	idle     list.List // of *owned, the one that was used longest ago first
@@ -26,7 +27,7 @@ type owned struct {
 	up, down guard.Rising
 }
 
-// find returns the entry of id, nil if there is none, and counts that as use.
+// findOwned returns the entry of id, nil if there is none, and counts that as use.
 func (t *Target) findOwned(in *owners, id []byte) *owned {
 	o := in.byID[string(id)]
 	if o != nil && !t.now.Before(o.due) {
@@ -65,6 +66,16 @@ func (t *Target) own(in *owners, id []byte, l *Link) {
 	t.at(o.due)
 }
 
+// legacySessions is how many legacy sessions are l's.
+func (l *Link) legacySessions() (n int) {
+	for o := range l.owns {
+		if o.in.sessions {
+			n++
+		}
+	}
+	return n
+}
+
 // oldest is what l owns and used longest ago.
 func (l *Link) oldest() (o *owned) {
 	for x := range l.owns {
@@ -89,7 +100,7 @@ func (t *Target) disownAll(in *owners) {
 	}
 }
 
-// expire forgets what was not used for too long.
+// expireOwned forgets what was not used for too long.
 func (t *Target) expireOwned(in *owners) {
 	for front := in.idle.Front(); front != nil; front = in.idle.Front() {
 		o := front.Value.(*owned)

@@ -19,7 +19,7 @@ type LinkStats struct {
 	Role   Role
 	// In is what the link brought, Out what was taken for it.
 	In, Out Traffic
-	// Sessions are bound to the link.
+	// Sessions are bound to the link, or a client's of the legacy protocol.
 	Sessions int
 	// Queued is the memory in bytes that the link's queue keeps, what is on the wire included.
 	Queued int64
@@ -30,13 +30,13 @@ type LinkStats struct {
 // Stats describes l; the target's mutex must be held.
 func (l *Link) Stats() LinkStats {
 	return LinkStats{
-		Serial: l.serial, Role: l.peer.Role, In: l.in, Out: l.out, Sessions: l.bound, Queued: l.bytes, Heard: l.heard,
+		Serial: l.serial, Role: l.peer.Role, In: l.in, Out: l.out, Sessions: l.bound + l.legacySessions(), Queued: l.bytes, Heard: l.heard,
 	}
 }
 
 // Stats is a target as operators see it.
 type Stats struct {
-	// Sessions are remembered; Over of them are closed, and Lost have no client's link.
+	// Sessions are remembered, legacy ones included; Over of them are closed, and Lost have no client's link.
 	Sessions, Over, Lost int
 	// Clients is how many client links are attached; Daemon whether a daemon's is, with the serial and install.
 	Clients      int
@@ -51,7 +51,7 @@ type Stats struct {
 // Stats describes the target.
 func (t *Target) Stats() Stats {
 	s := Stats{
-		Sessions: len(t.sessions), Over: t.closed.n, Lost: t.lost.n, Clients: len(t.links), Generation: t.generation,
+		Sessions: len(t.sessions) + len(t.legacy.sessions.byID), Over: t.closed.n, Lost: t.lost.n, Clients: len(t.links), Generation: t.generation,
 		Queued: t.bytes,
 	}
 	if d := t.daemon; d != nil {
