@@ -63,14 +63,15 @@ func workerOf(workspace, executor string) devplatform.Claims {
 	return who(devplatform.Claims{Role: devplatform.RoleWorker, WorkspaceID: workspace, ManagedExecutorID: executor}, nil)
 }
 
-func at(target string) claims     { return func(c *devplatform.Claims) { c.RuntimeTargetID = target } }
-func install(id string) claims    { return func(c *devplatform.Claims) { c.InstallID = id } }
-func generation(n uint64) claims  { return func(c *devplatform.Claims) { c.DaemonIssueGeneration = n } }
-func profile(name string) claims  { return func(c *devplatform.Claims) { c.E2EEProfile = name } }
-func machine(id string) claims    { return func(c *devplatform.Claims) { c.MachineID = id } }
-func ttl(d time.Duration) claims  { return func(c *devplatform.Claims) { c.TTL = d } }
-func without(claim string) claims { return extra(claim, nil) }
-func clientID(id string) claims   { return func(c *devplatform.Claims) { c.ClientID = id } }
+func at(target string) claims       { return func(c *devplatform.Claims) { c.RuntimeTargetID = target } }
+func install(id string) claims      { return func(c *devplatform.Claims) { c.InstallID = id } }
+func generation(n uint64) claims    { return func(c *devplatform.Claims) { c.DaemonIssueGeneration = n } }
+func profile(name string) claims    { return func(c *devplatform.Claims) { c.E2EEProfile = name } }
+func machine(id string) claims      { return func(c *devplatform.Claims) { c.MachineID = id } }
+func ttl(d time.Duration) claims    { return func(c *devplatform.Claims) { c.TTL = d } }
+func without(claim string) claims   { return extra(claim, nil) }
+func policyMode(mode string) claims { return func(c *devplatform.Claims) { c.PolicyMode = mode } }
+func clientID(id string) claims     { return func(c *devplatform.Claims) { c.ClientID = id } }
 
 func extra(claim string, value any) claims {
 	return func(c *devplatform.Claims) {
