@@ -15,7 +15,7 @@ import (
 
 const (
 	// limit guards a run against a hang; nothing here is about speed.
-	limit = time.Minute
+	limit = 3 * time.Minute
 
 	// aWhile is how long an end is left alone that is to get nowhere.
 	aWhile = 3 * time.Second
