@@ -281,7 +281,10 @@ func notAClients() []malformed {
 		changed("a legacy type with encoding NOISE", func(e *relayv1.Envelope) {
 			e.Type, e.Sequence, e.Encoding = relayv1.FrameType_FRAME_TYPE_PRESENCE, 0, relayv1.Encoding_ENCODING_NOISE
 		}),
-		changed("DATA in the legacy encoding", func(e *relayv1.Envelope) { e.Encoding = relayv1.Encoding_ENCODING_LEGACY_JSON }),
+		changed("a legacy frame that only daemons send", func(e *relayv1.Envelope) {
+			e.Type, e.Sequence = relayv1.FrameType_FRAME_TYPE_KEY_UPDATE, 0
+			e.Encoding = relayv1.Encoding_ENCODING_LEGACY_JSON
+		}),
 	}
 }
 
