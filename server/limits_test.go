@@ -48,24 +48,27 @@ func wantLimit(t *testing.T, err error, code codes.Code, reason, limit string, v
 // wantLimitMetrics checks what /metrics say of a limit that has refused something.
 func (r *relay) wantLimitMetrics(limit string, value int) {
 	r.t.Helper()
-	_, body := get(r.t, "http://"+r.AdminAddr().String()+"/metrics", nil, "Bearer "+adminToken)
-	number := func(name string) float64 {
-		m := regexp.MustCompile(`(?m)^` + name + `\{limit="` + limit + `"\} (\S+)$`).FindStringSubmatch(body)
-		if m == nil {
-			r.t.Fatalf("/metrics has no %s of %s", name, limit)
-		}
-		n, err := strconv.ParseFloat(m[1], 64)
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		return n
-	}
-	if got := number("relay_limit"); got != float64(value) {
+	if got := r.limitMetric("relay_limit", limit); got != float64(value) {
 		r.t.Errorf("relay_limit of %s: got %v, want %d", limit, got, value)
 	}
-	if got := number("relay_limit_refusals_total"); got < 1 {
+	if got := r.limitMetric("relay_limit_refusals_total", limit); got < 1 {
 		r.t.Errorf("relay_limit_refusals_total of %s: got %v, want 1 or more", limit, got)
 	}
+}
+
+// limitMetric is one metric of a limit as it is now.
+func (r *relay) limitMetric(name, limit string) float64 {
+	r.t.Helper()
+	_, body := get(r.t, "http://"+r.AdminAddr().String()+"/metrics", nil, "Bearer "+adminToken)
+	m := regexp.MustCompile(`(?m)^` + name + `\{limit="` + limit + `"\} (\S+)$`).FindStringSubmatch(body)
+	if m == nil {
+		r.t.Fatalf("/metrics has no %s of %s", name, limit)
+	}
+	n, err := strconv.ParseFloat(m[1], 64)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return n
 }
 
 // end receives until the stream ends and returns why.
