@@ -58,13 +58,7 @@ func (tr *transport) receive(b *Batch, headers ...envelope.Header) *reason.Error
 		h.Workspace, h.Target, h.Encoding = []byte("w"), []byte(tr.link.Target), relayv1.Encoding_ENCODING_NOISE
 		message = envelope.Append(message, h, make([]byte, 100))
 	}
-	b.Load(message)
-	passed, end := tr.link.Sequence(b)
-	if passed > 0 {
-		tr.link.Forward(b)
-	} else {
-		b.Free()
-	}
+	_, end := tr.link.Receive(b, message)
 	return end
 }
 

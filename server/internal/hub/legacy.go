@@ -33,17 +33,17 @@ func (l *Link) Deliver(text []byte) {
 	t := l.target
 	now := t.lock()
 	defer t.unlock(now)
-	t.machine.Deliver(l.machine, t.word(text), now)
+	t.machine.Deliver(l.machine, envelope.RunOf(t.word(text), 1), now)
 	t.act(t.machine.Effects())
 }
 
-// word is a legacy frame as queues have it.
-func (t *target) word(text []byte) envelope.Run {
+// word is a legacy frame in an envelope.
+func (t *target) word(text []byte) []byte {
 	h := envelope.Header{
 		Workspace: []byte(t.key.workspace), Target: []byte(t.key.targetOnWire()),
 		Type: relayv1.FrameType_FRAME_TYPE_STATUS, Encoding: relayv1.Encoding_ENCODING_LEGACY_JSON,
 	}
-	return envelope.RunOf(envelope.Append(make([]byte, 0, envelope.AppendedSize(&h, len(text))), &h, text), 1)
+	return envelope.Append(make([]byte, 0, envelope.AppendedSize(&h, len(text))), &h, text)
 }
 
 // Subscribe lets the link have what is published on a channel of its target until Unsubscribe or its end. Who may
@@ -108,13 +108,16 @@ func (l *Link) PublishEnd(channel string, text []byte) {
 
 // publish queues a frame for all that subscribe to the channel but from. Called with t.mu held.
 func (t *target) publish(from *Link, channel string, text []byte, now time.Time) (reached int) {
+	var word []byte // one for all: nobody writes to what is queued
 	// A copy: whoever is ended by it leaves the channel.
 	for _, to := range slices.Clone(t.channels[channel]) {
 		if to == from || to.detached {
 			continue
 		}
-		reached++
-		t.machine.Deliver(to.machine, t.word(text), now)
+		if reached++; word == nil {
+			word = t.word(text)
+		}
+		t.machine.Deliver(to.machine, envelope.RunOf(word, 1), now)
 		t.act(t.machine.Effects())
 	}
 	return reached

@@ -169,6 +169,18 @@ func (l *Link) Sequence(b *Batch) (passed int, end *reason.Error) {
 	return passed, end
 }
 
+// Receive takes one message whole, which belongs to the hub from then on: what passes is queued. b is the reader's own,
+// and empty again. It reports how many frames passed; an error ends the link, the frames in front of the bad one still
+// count.
+func (l *Link) Receive(b *Batch, message []byte) (passed int, end *reason.Error) {
+	b.Load(message)
+	defer b.Free()
+	if passed, end = l.Sequence(b); passed > 0 {
+		l.Forward(b)
+	}
+	return passed, end
+}
+
 // Forward queues the frames of b that passed, as they were received. It frees the batch.
 func (l *Link) Forward(b *Batch) {
 	t := l.target

@@ -91,7 +91,7 @@ func (p *Peer) fromClient(l *hub.Link, f *legacywire.Frame, message []byte) *rea
 		p.reply(l, legacywire.InvalidFrame)
 		return nil
 	}
-	_, end := p.forward(l, message)
+	_, end := l.Receive(&p.batch, message)
 	if p.batch.NoPeer {
 		p.reply(l, legacywire.DaemonUnavailable)
 	}
@@ -110,21 +110,11 @@ func (p *Peer) fromDaemon(l *hub.Link, f *legacywire.Frame, message []byte) *rea
 	if !ok {
 		return nil
 	}
-	passed, end := p.forward(l, message)
+	passed, end := l.Receive(&p.batch, message)
 	if passed > 0 {
 		p.pace(l)
 	}
 	return end
-}
-
-// forward hands an envelope to the hub.
-func (p *Peer) forward(l *hub.Link, message []byte) (passed int, end *reason.Error) {
-	p.batch.Load(message)
-	defer p.batch.Free()
-	if passed, end = l.Sequence(&p.batch); passed > 0 {
-		l.Forward(&p.batch)
-	}
-	return passed, end
 }
 
 // pace counts a frame of a daemon or a worker, and waits if there were too many: its peer is slowed down, and loses

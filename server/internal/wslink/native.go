@@ -36,12 +36,7 @@ func (n *native) Receive(l *hub.Link, kind wsconn.Kind, msg []byte) *reason.Erro
 	if kind != wsconn.Binary {
 		return errText
 	}
-	n.batch.Load(msg)
-	defer n.batch.Free()
-	passed, end := l.Sequence(&n.batch)
-	if passed > 0 {
-		l.Forward(&n.batch)
-	}
+	_, end := l.Receive(&n.batch, msg)
 	return end
 }
 

@@ -62,8 +62,10 @@ type admitFunc func(ctx context.Context, u *upgrade) (admission.Request, hub.Inf
 type Service struct {
 	Config
 	announcement []byte
-	// native and legacy admit an upgrade that asks for the native protocol, and one that does not.
-	native, legacy admitFunc
+	// legacy admits an upgrade that does not ask for the native protocol.
+	legacy admitFunc
+
+	buffers sync.Pool // of *[]byte: what senders make messages in, one each while they send
 
 	logged link.EverySecond // turnAway's lines
 
@@ -76,8 +78,11 @@ type Service struct {
 
 // New returns the service.
 func New(c Config) *Service {
-	s := &Service{Config: c, announcement: relayws.Announcement(c.Announced.Pairs())}
-	s.native, s.legacy = s.admitNative, s.admitLegacy
+	s := &Service{
+		Config: c, announcement: relayws.Announcement(c.Announced.Pairs()),
+		buffers: sync.Pool{New: func() any { return new([]byte) }},
+	}
+	s.legacy = s.admitLegacy
 	return s
 }
 

@@ -3,7 +3,6 @@ package wslink
 import (
 	"context"
 	"errors"
-	"sync"
 
 	"github.com/getviewport/relay/internal/envelope"
 	"github.com/getviewport/relay/internal/reason"
@@ -120,17 +119,14 @@ func (x *socket) farewell() {
 
 func (x *socket) heard() { x.dialect.Heard(x.link) }
 
-// buffers are what senders make messages in: they have one while they send.
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
-
 // send sends until the queue is empty or the connection has ended. The hub starts it when the link's queue has something
 // and no sender runs.
 func (x *socket) send() {
 	defer x.recovered()
-	b := buffers.Get().(*[]byte)
+	b := x.service.buffers.Get().(*[]byte)
 	defer func() {
 		if cap(*b) <= keepBytes {
-			buffers.Put(b)
+			x.service.buffers.Put(b)
 		}
 	}()
 	for {

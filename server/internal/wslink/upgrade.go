@@ -51,7 +51,7 @@ func (u *upgrade) run() *refusal {
 	}
 	admit := s.legacy
 	if u.native {
-		admit = s.native
+		admit = s.admitNative
 	}
 	request, info, d, err := admit(ctx, u)
 	if err != nil {
@@ -120,15 +120,24 @@ func offers(lines []string, protocol string) bool {
 	return false
 }
 
-// admitNative asks whether the token may open a native link.
-func (s *Service) admitNative(ctx context.Context, u *upgrade) (r admission.Request, info hub.Info, d Dialect, err error) {
-	r = admission.Request{Token: u.token, Workspace: u.query.Workspace, Target: u.query.Target}
+// asked is what the query asks for, with the token.
+func (u *upgrade) asked() admission.Request {
+	r := admission.Request{Token: u.token, Workspace: u.query.Workspace, Target: u.query.Target}
 	switch u.query.Role {
 	case legacywire.Daemon:
 		r.Role = admission.RoleDaemon
 	case legacywire.Client:
 		r.Role = admission.RoleClient
-	default:
+	case legacywire.Worker:
+		r.Role = admission.RoleWorker
+	}
+	return r
+}
+
+// admitNative asks whether the token may open a native link.
+func (s *Service) admitNative(ctx context.Context, u *upgrade) (r admission.Request, info hub.Info, d Dialect, err error) {
+	r = u.asked()
+	if r.Role == admission.RoleWorker {
 		return r, info, nil, reason.New(reason.RoleMismatch, "a worker does not speak %s", relayws.Subprotocol)
 	}
 	grant, err := s.Admitter.Admit(ctx, r)
@@ -144,17 +153,9 @@ func (s *Service) admitNative(ctx context.Context, u *upgrade) (r admission.Requ
 
 // admitLegacy is admitNative for a peer of today's protocol.
 func (s *Service) admitLegacy(ctx context.Context, u *upgrade) (r admission.Request, info hub.Info, d Dialect, err error) {
-	r = admission.Request{Token: u.token, Workspace: u.query.Workspace, Target: u.query.Target}
-	switch u.query.Role {
-	case legacywire.Daemon:
-		r.Role = admission.RoleDaemon
-	case legacywire.Client:
-		r.Role = admission.RoleClient
-	case legacywire.Worker:
-		r.Role = admission.RoleWorker
-		if !s.Bridge.Workers() {
-			return r, info, nil, reason.New(reason.RoleMismatch, "this relay carries no calls of workers to the platform")
-		}
+	r = u.asked()
+	if r.Role == admission.RoleWorker && !s.Bridge.Workers() {
+		return r, info, nil, reason.New(reason.RoleMismatch, "this relay carries no calls of workers to the platform")
 	}
 	grant, err := s.Admitter.AdmitLegacy(ctx, r)
 	if err != nil {
